@@ -1,0 +1,84 @@
+# Needs Python 3.11 or newer, make and git. Everything else is put into .tools/ and .venv/ on first use,
+# at the versions pinned in requirements/. `make help` lists the targets.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.9
+UV     := .tools/bin/uv
+BIN    := .venv/bin
+PY     := $(BIN)/python
+PIN := --quiet --upgrade --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url
+EXAMPLES := src/dual_mode_streaming/examples
+
+export PYTHONDONTWRITEBYTECODE = 1
+export UV_PYTHON_DOWNLOADS = never
+export UV_NO_PROGRESS = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run examples test lint format types docs bench pins clean
+
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9%-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.dev ## install everything the project needs to be worked on
+
+run: .venv/.run ## start the demo application
+	@$(BIN)/dual-mode serve
+
+examples: .venv/.run ## run all examples, one after the other
+	@for file in $(EXAMPLES)/example_*.py; do $(PY) $$file || exit 1; done
+
+example-%: .venv/.run
+	@$(PY) $(EXAMPLES)/example_$*_*.py
+
+test: .venv/.dev ## run every test, with coverage
+	$(PY) -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+lint: .venv/.dev ## check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory types
+
+format: .venv/.dev ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .venv/.dev ## check types with mypy and pyright
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+docs: .venv/.dev ## build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: .venv/.dev ## run all benchmarks, with the newest peers
+	@for file in benchmarks/[a-z]*.py; do $(PY) $$file || exit 1; done
+
+pins: $(UV) ## resolve the pinned versions anew
+	$(UV) pip compile $(PIN) pyproject.toml --extra cli --group dev -o requirements/dev.txt
+	$(UV) pip compile $(PIN) pyproject.toml --extra cli -c requirements/dev.txt -o requirements/run.txt
+	echo hatchling | $(UV) pip compile $(PIN) - -o requirements/build.txt
+
+
+
+clean: ## remove what was built, installed or cached
+	rm -rf .venv .tools build dist site .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# --- how the environment comes to be -----------------------------------------------------------
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python"; exit 1; }
+	@echo "setting up: uv" && $(PYTHON) -m venv .tools && .tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+.venv/bin/python: $(UV)
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+
+INSTALL := $(UV) pip install --quiet --python .venv --build-constraints requirements/build.txt
+
+.venv/.run: requirements/run.txt requirements/build.txt pyproject.toml | .venv/bin/python
+	@echo "setting up: the library and its command line" \
+	  && $(INSTALL) --requirement requirements/run.txt && $(INSTALL) --no-deps --editable . && touch $@
+
+.venv/.dev: requirements/dev.txt requirements/build.txt pyproject.toml | .venv/bin/python
+	@echo "setting up: everything for tests, types and docs" \
+	  && $(INSTALL) --requirement requirements/dev.txt && $(INSTALL) --no-deps --editable . && touch $@ .venv/.run

@@ -1,0 +1,129 @@
+"""From any item to JSON bytes and back.
+
+orjson does the work. The rules beside it, the same at the top of an item and deep inside it:
+
+- NaN and the infinities become null. Keys that are numbers, booleans, dates or UUIDs become strings.
+- Dataclasses, enums, dates, UUIDs and NumPy arrays are written by orjson; a Pydantic model by its own serializer,
+  by alias, as FastAPI does.
+- Decimal becomes a string, which is exact; named tuples, sets and deques become arrays; paths become strings.
+- Integers over 64 bits are written digit by digit, and read back exactly.
+- Everything else is refused with `ItemNotEncodable`, which names the place. Bytes are among it: there is no one
+  right text for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any
+
+import orjson
+
+from .errors import ItemNotEncodable
+
+__all__ = ["decode_json", "encode_json"]
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+_INT_64_DIGITS = re.compile(rb"\d{19}")
+
+
+def encode_json(value: Any) -> bytes:
+    """Encode one item as compact JSON in UTF-8, on one line.
+
+    Raises:
+        ItemNotEncodable: A value inside the item has no JSON form. The error says where it is.
+    """
+    try:
+        return orjson.dumps(value, _foreign, _OPTIONS)
+    except TypeError:
+        return _encode_carefully(value)
+
+
+def decode_json(text: bytes | str) -> Any:
+    """Decode a JSON text (RFC 8259). NaN and Infinity are refused; integers are exact.
+
+    Raises:
+        ValueError: The text is not JSON.
+    """
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    value = orjson.loads(raw)
+    if _INT_64_DIGITS.search(raw):
+        # orjson reads an integer over 64 bits as a float. The standard library does not; what orjson
+        # has accepted is strict JSON, so there is nothing left that it could let through.
+        import json
+
+        value = json.loads(raw)
+    return value
+
+
+def _foreign(value: Any) -> Any:
+    """Tell orjson what stands for a value that it does not know. Raising TypeError refuses the value."""
+    serializer = getattr(type(value), "__pydantic_serializer__", None)
+    if serializer is not None:
+        return orjson.Fragment(serializer.to_json(value, by_alias=True))
+    if isinstance(value, (tuple, set, frozenset, deque)):
+        return list(value)
+    if isinstance(value, (Decimal, PurePath)):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError
+
+
+def _encode_carefully(value: Any) -> bytes:
+    """Encode what plain orjson refused: with keys that are no strings, then with long integers, or say why not."""
+    try:
+        return orjson.dumps(value, _foreign, _OPTIONS | orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        plain = _plain(value, "$", 0)
+        return orjson.dumps(plain, _foreign, _OPTIONS | orjson.OPT_NON_STR_KEYS)
+
+
+def _plain(value: Any, path: str, depth: int) -> Any:
+    """Copy an item with every long integer replaced by its digits; refuse the first value that has no JSON form."""
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
+        return orjson.Fragment(str(int(value)).encode())
+    if depth > 200:
+        raise ItemNotEncodable(path[:80] + "...", type(value).__name__, "it is nested too deeply, or holds itself")
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {item.name: getattr(value, item.name) for item in fields(value) if not item.name.startswith("_")}
+    if isinstance(value, Mapping):
+        return {_key(key, path): _plain(member, f"{path}{_member(key)}", depth + 1) for key, member in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return [_plain(member, f"{path}[{index}]", depth + 1) for index, member in enumerate(value)]
+    try:
+        orjson.dumps(value, _foreign, _OPTIONS)
+    except Exception as error:
+        raise ItemNotEncodable(path, type(value).__name__, _reason(value, error)) from None
+    return value
+
+
+def _key(key: Any, path: str) -> Any:
+    if isinstance(key, int) and not isinstance(key, bool):
+        return str(int(key))
+    try:
+        orjson.dumps({key: None}, None, orjson.OPT_NON_STR_KEYS)
+    except TypeError as error:
+        raise ItemNotEncodable(path, type(key).__name__, f"as a key of an object {_reason(key, error)}") from None
+    return key
+
+
+def _member(key: Any) -> str:
+    """Write a key as a step of a JSONPath."""
+    text = str(key)
+    return f".{text}" if text.isidentifier() else f"[{text[:40]!r}]"
+
+
+def _reason(value: Any, error: Exception) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "bytes have no one text form; decode them or use base64"
+    if isinstance(value, str):
+        return "the text holds a lone surrogate, which UTF-8 cannot carry"
+    cause = error.__cause__
+    if cause is not None and not isinstance(cause, TypeError):
+        return f"its serializer failed with {type(cause).__name__}"
+    return "the type has no JSON form"
