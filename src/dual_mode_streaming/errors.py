@@ -55,18 +55,24 @@ class Problem:
     Attributes:
         status: The HTTP status code. It is repeated in the document, because a late error travels under a 200.
         code: A stable name for programs, such as `not_acceptable`. An extension member (RFC 9457, section 3.2).
-        title: A short text that is the same for every problem of this kind.
         detail: What happened this time and what to do about it.
         extensions: Further members with the data of the error. They cannot replace the standard ones.
     """
 
     status: int
     code: str
-    title: str
     detail: str | None = None
     extensions: Mapping[str, Any] = field(default_factory=dict)
 
     media_type: ClassVar[str] = "application/problem+json"
+
+    @property
+    def title(self) -> str:
+        """The phrase of the status code, as RFC 9457 (section 4.2.1) asks for the type `about:blank`."""
+        try:
+            return HTTPStatus(self.status).phrase
+        except ValueError:
+            return "Error"
 
     def as_dict(self) -> dict[str, Any]:
         """Give the members of the document, ready to be encoded as JSON."""
@@ -87,13 +93,11 @@ class DualModeError(Exception):
     Attributes:
         status: The HTTP status the error is answered with if nothing was sent yet.
         code: A stable name for programs.
-        title: A short text for people, the same for every error of the class.
         detail: What happened this time. Safe to send to a client.
     """
 
     status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
     code: ClassVar[str] = "internal_error"
-    title: ClassVar[str] = "Internal Server Error"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -112,7 +116,7 @@ class DualModeError(Exception):
     @property
     def problem(self) -> Problem:
         """The error as a problem document."""
-        return Problem(int(self.status), self.code, self.title, self.detail, self.extensions)
+        return Problem(int(self.status), self.code, self.detail, self.extensions)
 
 
 # --- the client's fault ------------------------------------------------------------------------
@@ -127,7 +131,6 @@ class NotAcceptable(DualModeError):
 
     status = HTTPStatus.NOT_ACCEPTABLE
     code = "not_acceptable"
-    title = "Not Acceptable"
 
     def __init__(self, offers: Sequence[str], *, accept: str | None = None) -> None:
         asked = f"Accept: {accept} allows" if accept is not None else "The request accepts"
@@ -149,7 +152,6 @@ class InvalidStreamFlag(DualModeError):
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "invalid_stream_flag"
-    title = "Invalid stream flag"
 
     def __init__(self, name: str, value: str) -> None:
         super().__init__(f"{name}={value!r} is not a mode. Use {name}=true for a stream or {name}=false for a batch.")
@@ -171,7 +173,6 @@ class BatchTooLarge(DualModeError):
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "batch_too_large"
-    title = "Batch too large"
 
     def __init__(self, bound: str, limit: int) -> None:
         super().__init__(
@@ -216,7 +217,6 @@ class ItemNotEncodable(DualModeError, TypeError):
     """
 
     code = "item_not_encodable"
-    title = "Item not encodable"
 
     def __init__(self, path: str, type_name: str, reason: str) -> None:
         super().__init__(f"The value at {path} ({type_name}) cannot be written as JSON: {reason}.")
@@ -238,7 +238,6 @@ class ItemTooLarge(DualModeError):
     """
 
     code = "item_too_large"
-    title = "Item too large"
 
     def __init__(self, index: int, size: int, limit: int) -> None:
         super().__init__(f"Item {index} has {size} bytes as JSON; max_item_bytes={limit} allows no more than that.")
@@ -259,7 +258,6 @@ class ItemInvalid(DualModeError):
     """
 
     code = "item_invalid"
-    title = "Item invalid"
 
     def __init__(self, index: int) -> None:
         super().__init__(f"Item {index} is not of the type that this endpoint promises.")
@@ -282,7 +280,6 @@ class DeadlineExceeded(DualModeError):
 
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "deadline_exceeded"
-    title = "Deadline exceeded"
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The answer was not complete after {seconds:g} seconds.")
@@ -298,7 +295,6 @@ class SourceIdle(DualModeError):
 
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "idle_timeout"
-    title = "Idle timeout"
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The source was silent for {seconds:g} seconds.")
@@ -315,7 +311,6 @@ class StreamAborted(DualModeError):
     """
 
     code = "stream_aborted"
-    title = "Stream aborted"
 
 
 class ProtocolError(DualModeError):
@@ -328,7 +323,6 @@ class ProtocolError(DualModeError):
     """
 
     code = "protocol_error"
-    title = "Protocol error"
 
     def __init__(self, detail: str, *, index: int | None = None, value: Any = None) -> None:
         super().__init__(detail)
@@ -348,7 +342,6 @@ class EventTooLarge(ProtocolError):
     """
 
     code = "event_too_large"
-    title = "Event too large"
 
     def __init__(self, limit: int, *, index: int | None = None) -> None:
         super().__init__(f"One event is larger than the bound of {limit} bytes.", index=index)
@@ -376,13 +369,12 @@ def problem_from(error: BaseException, *, debug: bool = False) -> Problem:
         return error.problem
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and 400 <= status <= 599:
-        try:
-            title = HTTPStatus(status).phrase
-        except ValueError:
-            title = "Error"
         detail = getattr(error, "detail", None)
         if isinstance(detail, str):
-            return Problem(status, "http_error", title, detail)
-        return Problem(status, "http_error", title, None, {} if detail is None else {"detail_data": detail})
-    detail = f"{type(error).__name__}: {error}" if debug else None
-    return Problem(int(HTTPStatus.INTERNAL_SERVER_ERROR), "internal_error", "Internal Server Error", detail)
+            return Problem(status, "http_error", detail)
+        return Problem(status, "http_error", extensions={} if detail is None else {"data": detail})
+    return Problem(
+        int(HTTPStatus.INTERNAL_SERVER_ERROR),
+        "internal_error",
+        f"{type(error).__name__}: {error}" if debug else None,
+    )
