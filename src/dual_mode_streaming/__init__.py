@@ -1,1 +1,62 @@
-"""One async generator, two modes."""
+"""One async generator, two modes: a complete JSON document or a live stream, from the same endpoint.
+
+The names here are the public ones. They are loaded when they are first used, so that a program which only needs a
+codec (`from dual_mode_streaming.sse import SSEDecoder`) loads nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import errors
+    from .decorator import dual_mode
+    from .events import Outcome, ServerSentEvent
+    from .folds import Fold, collect, concat, last, to_list
+    from .modes import ResponseMode, detect_mode, negotiate
+    from .streaming import DualModeResponse
+
+__all__ = [
+    "DualModeResponse",
+    "Fold",
+    "Outcome",
+    "ResponseMode",
+    "ServerSentEvent",
+    "collect",
+    "concat",
+    "detect_mode",
+    "dual_mode",
+    "errors",
+    "last",
+    "negotiate",
+    "to_list",
+]
+
+_HOMES = {
+    "DualModeResponse": "streaming",
+    "Fold": "folds",
+    "Outcome": "events",
+    "ResponseMode": "modes",
+    "ServerSentEvent": "events",
+    "collect": "folds",
+    "concat": "folds",
+    "detect_mode": "modes",
+    "dual_mode": "decorator",
+    "last": "folds",
+    "negotiate": "modes",
+    "to_list": "folds",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module(".errors", __name__)
+    if name in _HOMES:
+        value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -97,7 +97,7 @@ def _plain(value: Any, path: str, depth: int) -> Any:
         return [_plain(member, f"{path}[{index}]", depth + 1) for index, member in enumerate(value)]
     try:
         orjson.dumps(value, _foreign, _OPTIONS)
-    except Exception as error:  # noqa: BLE001  a model's serializer may raise anything
+    except Exception as error:
         raise ItemNotEncodable(path, type(value).__name__, _reason(value, error)) from None
     return value
 

@@ -1,0 +1,140 @@
+"""FastAPI: a route class that documents both modes of its endpoints.
+
+The behaviour of an endpoint does not depend on it. It writes down, on the one operation, what FastAPI cannot know: the
+stream types beside the batch JSON, the query parameter that chooses between them, and the shape of errors. And it
+answers HEAD where it answers GET.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi.routing import APIRoute
+from pydantic import RootModel
+from starlette.types import Receive, Scope, Send
+
+from .decorator import Declared, declared
+from .errors import Problem
+from .modes import SSE, STREAM_TYPES, ResponseMode
+from .streaming import HEAD_REQUEST
+
+__all__ = ["DualModeRoute"]
+
+_PROBLEM_SCHEMA = {
+    "title": "Problem",
+    "description": "A problem document (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "code"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "A stable name for programs."},
+        "detail": {"type": "string"},
+    },
+}
+
+
+class DualModeRoute(APIRoute):
+    """Documents every media type of the endpoints under `@dual_mode`, and accepts HEAD where GET is accepted.
+
+    Use it as `app.router.route_class = DualModeRoute`, or as `APIRouter(route_class=DualModeRoute)`. Endpoints without
+    `@dual_mode` are left as they are.
+
+    Item schemas are written as `itemSchema` where the application says `openapi_version="3.2.0"`, and as the extension
+    `x-itemSchema` in a document of version 3.1, which does not know the keyword.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        says = declared(endpoint)
+        self._declared: Declared | None = says
+        if says is not None and says.item_type is not None:
+            # A model of its own puts the item type among the components, under a name that is known here.
+            name = f"{self.unique_id}_item"
+            root: Any = RootModel
+            self.stream_item_type = type(name, (root[says.item_type],), {"__module__": __name__})
+            self.stream_item_field = _field(name, self.stream_item_type)
+
+    @property
+    def openapi_extra(self) -> dict[str, Any] | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What is added to the operation in the OpenAPI document: the author's own, and what both modes need."""
+        says: Declared | None = getattr(self, "_declared", None)
+        if says is None:
+            return self._openapi_extra
+        return _merged(_documented(self, says), self._openapi_extra or {})
+
+    @openapi_extra.setter
+    def openapi_extra(self, extra: dict[str, Any] | None) -> None:
+        self._openapi_extra = extra
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; a HEAD as a GET without a body."""
+        methods = self.methods or ()
+        if scope["method"] == "HEAD" and "HEAD" not in methods and "GET" in methods:
+            scope = {**scope, "method": "GET", HEAD_REQUEST: True}
+        await super().handle(scope, receive, send)
+
+
+def _field(name: str, type_: Any) -> Any:
+    from fastapi.utils import create_model_field
+
+    return create_model_field(name=name, type_=type_, mode="serialization")
+
+
+def _documented(route: APIRoute, says: Declared) -> dict[str, Any]:
+    app = route.dependency_overrides_provider
+    version = str(getattr(app, "openapi_version", "3.1.0"))
+    keyword = "x-itemSchema" if version.startswith(("3.0", "3.1")) else "itemSchema"
+    item: dict[str, Any] = {}
+    if route.stream_item_type is not None:
+        item = {"$ref": f"#/components/schemas/{route.stream_item_type.__name__}"}
+    success = str(route.status_code or 200)
+    problem = {Problem.media_type: {"schema": _PROBLEM_SCHEMA}}
+    responses: dict[str, Any] = {"default": {"description": "Error", "content": problem}}
+    parameters: list[dict[str, Any]] = []
+    if says.options.mode is not ResponseMode.BATCH:
+        responses[success] = {"content": {kind: _stream(kind, item, keyword) for kind in STREAM_TYPES}}
+    if says.options.mode is None:
+        responses["406"] = {"description": "None of the media types on offer is acceptable", "content": problem}
+        flag = says.options.stream_param
+        if flag is not None and all(field.alias != flag for field in route.dependant.query_params):
+            responses["422"] = {"description": "Validation Error", "content": problem}
+            parameters.append(
+                {
+                    "name": flag,
+                    "in": "query",
+                    "required": False,
+                    "description": "true for a stream, false for the complete document; without it `Accept` decides",
+                    "schema": {"type": "boolean"},
+                }
+            )
+    return {"responses": responses, **({"parameters": parameters} if parameters else {})}
+
+
+def _merged(ours: dict[str, Any], authors: dict[str, Any]) -> dict[str, Any]:
+    """Join two parts of a document; what the author says wins, lists add up."""
+    merged = {**ours, **authors}
+    for name in ours.keys() & authors.keys():
+        if isinstance(ours[name], dict) and isinstance(authors[name], dict):
+            merged[name] = _merged(ours[name], authors[name])
+        elif isinstance(ours[name], list) and isinstance(authors[name], list):
+            merged[name] = ours[name] + authors[name]
+    return merged
+
+
+def _stream(media_type: str, item: dict[str, Any], keyword: str) -> dict[str, Any]:
+    if media_type == SSE:
+        data = {"type": "string", "contentMediaType": "application/json", "contentSchema": item}
+        item = {
+            "type": "object",
+            "required": ["data"],
+            "properties": {
+                "data": data,
+                "event": {"type": "string", "description": "`done` ends the stream, `error` ends it with a problem."},
+                "id": {"type": "string"},
+                "retry": {"type": "integer", "minimum": 0, "description": "Milliseconds."},
+            },
+        }
+    return {"schema": {"type": "string"}, keyword: item}

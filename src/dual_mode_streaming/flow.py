@@ -1,0 +1,221 @@
+"""The pump: runs the work of a response in its own task, and acts in the moments in which the work waits.
+
+The work is a coroutine that steps the source and collects frames. As long as the source has items ready, it never
+lets the event loop run, and frames add up. When the source has to wait, the coroutine yields to the event loop, and
+that is the moment to send: every item that is ready travels now, none is held back for one that is not.
+
+`Pump` sees that moment because it stands between the work and the event loop: it steps the work by hand and passes
+on what the work yields. So the source, the sends and the clean-up all run in the task of the request, and
+`asyncio.current_task()`, cancel scopes and context variables mean in the source what they mean in the endpoint.
+
+Rules:
+
+- An errand (a send, as a rule) mostly ends at once. Then the work has not been disturbed: it goes on to wait.
+- If an errand has to wait too, the work stays parked until it is done. That is backpressure.
+- A cancellation that comes meanwhile belongs to the work first: it may be the source's own `asyncio.timeout`. Only
+  if the work lets it pass, or has ended, it is the errand's.
+- An errand that raises cancels the work. It keeps its error itself, for whoever gave it.
+- What the work waits for is passed on to the event loop as it is, so cancelling is asyncio's own, not ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+__all__ = ["Abandoned", "Pump"]
+
+Errand = Coroutine[Any, Any, None]
+
+
+class Abandoned(Exception):
+    """The work did not end in time and goes on without us, in a task of its own."""
+
+
+class Pump:
+    """Runs one piece of work in the current asyncio task.
+
+    Args:
+        on_wait: Called each time the work is about to wait, with what it waits for: a future, or None if it only
+            gives the event loop a turn. It may give an errand to run first.
+        on_blocked: Called when an errand has to wait itself.
+    """
+
+    def __init__(self, on_wait: Callable[[Any], Errand | None], on_blocked: Callable[[], None]) -> None:
+        self._on_wait = on_wait
+        self._on_blocked = on_blocked
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """Give up waiting for the work at the next cancellation of the task."""
+        self._abandoned = True
+
+    @types.coroutine
+    def run(self, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Run the work to its end and give its result.
+
+        Raises:
+            Abandoned: `abandon` was called and the task was cancelled.
+        """
+        error: BaseException | None = None
+        while True:
+            try:
+                waits_for = work.send(None) if error is None else work.throw(error)
+            except StopIteration as end:
+                return end.value
+            error = None
+            errand = self._on_wait(waits_for)
+            try:
+                if errand is not None:
+                    waits_for = yield from self._run_errand(errand, work, waits_for)
+                yield waits_for
+            except _WorkEnded as ended:
+                return ended.value
+            except BaseException as raised:
+                if self._abandoned:
+                    self._leave_behind(work, raised)
+                    raise Abandoned from None
+                if isinstance(raised, _WorkFailed):
+                    raise raised.error from None
+                error = raised
+
+    def _run_errand(  # noqa: C901  two coroutines and their four ways to end, in one place
+        self, errand: Errand, work: Coroutine[Any, Any, Any], waits_for: Any
+    ) -> Generator[Any, Any, Any]:
+        """Run an errand while the work is parked; give what the work waits for afterwards."""
+        try:
+            blocked_by = errand.send(None)
+        except StopIteration:
+            return waits_for
+        except Exception:
+            return _cancelled(waits_for)
+        self._on_blocked()
+        ended: _WorkEnded | _WorkFailed | None = None
+        while True:
+            error: BaseException | None = None
+            try:
+                yield from _shielded(blocked_by)
+            except asyncio.CancelledError as cancelled:
+                if ended is None and not self._abandoned:
+                    waits_for, ended = yield from self._cancel_work(work, waits_for, cancelled)
+                    if not (isinstance(ended, _WorkFailed) and isinstance(ended.error, asyncio.CancelledError)):
+                        continue
+                error = cancelled
+                if hasattr(blocked_by, "cancel"):
+                    blocked_by.cancel()
+            except BaseException:
+                errand.close()
+                raise
+            try:
+                blocked_by = errand.send(None) if error is None else errand.throw(error)
+            except StopIteration:
+                break
+            except asyncio.CancelledError:
+                if ended is None:
+                    raise
+                break
+            except Exception:
+                if ended is None:
+                    return _cancelled(waits_for)
+                break
+        if ended is not None:
+            raise ended
+        return _parked(waits_for)
+
+    def _cancel_work(
+        self, work: Coroutine[Any, Any, Any], waits_for: Any, cancelled: BaseException
+    ) -> Generator[Any, Any, tuple[Any, _WorkEnded | _WorkFailed | None]]:
+        """Give a cancellation to the parked work, as asyncio would: cancel what it waits for, then resume it."""
+        error: BaseException | None = cancelled
+        if hasattr(waits_for, "cancel") and waits_for.cancel():
+            try:
+                yield _parked(waits_for)
+                error = None
+            except BaseException as raised:
+                error = raised
+        try:
+            return (work.send(None) if error is None else work.throw(error)), None
+        except StopIteration as end:
+            return None, _WorkEnded(end.value)
+        except BaseException as raised:
+            return None, _WorkFailed(raised)
+
+    def _leave_behind(self, work: Coroutine[Any, Any, Any], raised: BaseException) -> None:
+        """Let the work go on in a task of its own, so that its clean-up can still come to an end."""
+
+        async def go_on() -> None:
+            await _continued(work, raised)
+
+        # The event loop holds what the work waits for, and that holds the task.
+        asyncio.get_running_loop().create_task(go_on()).add_done_callback(_forget)
+
+
+class _WorkEnded(BaseException):
+    """The work came to its end while an errand was under way."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _WorkFailed(BaseException):
+    """The work raised while an errand was under way."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _parked(waits_for: Any) -> Any:
+    """Make a future ready to be yielded after a while in which other tasks may have waited for it.
+
+    A future marks itself before it is yielded, and the task that waits for it takes the mark away. There is one mark
+    for all that wait.
+    """
+    if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
+        waits_for._asyncio_future_blocking = True  # noqa: SLF001
+    return waits_for
+
+
+def _cancelled(waits_for: Any) -> Any:
+    """Cancel what the parked work waits for, so that the work is cancelled when it goes on."""
+    if hasattr(waits_for, "cancel") and waits_for.cancel():
+        return _parked(waits_for)
+    raise asyncio.CancelledError
+
+
+def _shielded(blocked_by: Any) -> Generator[Any, Any, None]:
+    """Wait for a future of the errand, so that a cancellation of the task leaves it alone."""
+    if not hasattr(blocked_by, "add_done_callback"):
+        yield blocked_by
+        return
+    gate = asyncio.get_running_loop().create_future()
+    blocked_by._asyncio_future_blocking = False  # noqa: SLF001  we wait for it in place of a task
+
+    def open_gate(_: object) -> None:
+        if not gate.done():
+            gate.set_result(None)
+
+    blocked_by.add_done_callback(open_gate)
+    yield from gate
+
+
+@types.coroutine
+def _continued(work: Coroutine[Any, Any, Any], raised: BaseException) -> Generator[Any, Any, None]:
+    error: BaseException | None = raised
+    while True:
+        try:
+            waits_for = work.send(None) if error is None else work.throw(error)
+        except StopIteration:
+            return
+        error = None
+        try:
+            yield waits_for
+        except BaseException as again:
+            error = again
+
+
+def _forget(task: asyncio.Task[None]) -> None:
+    """Take note of what an abandoned source raised at last, so that asyncio does not report it as lost."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,165 @@
+"""How a stream looks on the wire in each media type (the table of docs/protocol.md, column by column).
+
+A format turns items into frames and knows its last words. It holds no item back and knows nothing of time or sending.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from .errors import InvalidEvent, Problem
+from .events import ServerSentEvent
+from .jsonbytes import decode_json, encode_json
+from .jsonlines import encode_line, encode_record, envelope, seal
+from .modes import JSON_LINES, JSON_SEQ, NDJSON, SSE
+from .sse import encode_event
+
+__all__ = ["TERMINAL_ID", "Format", "event_value", "format_for"]
+
+TERMINAL_ID = "dms-done"
+"""The id of the `done` event of a stream that cannot be resumed. A request that sends it back has seen all."""
+
+RESERVED_NAMES = frozenset({"done", "error", "gap"})
+
+
+class Format:
+    """The frames of one media type.
+
+    Attributes:
+        content_type: The value of the Content-Type header.
+        aborts: Whether a late error has to cut the connection, because a clean end would look like success.
+    """
+
+    content_type: str
+    aborts: bool = False
+
+    def item(self, item: Any) -> bytes:
+        """Give the frame of a plain item.
+
+        Raises:
+            ItemNotEncodable: The item has no JSON form.
+        """
+        raise NotImplementedError  # pragma: no cover  every format has its own
+
+    def event(self, event: ServerSentEvent) -> bytes:
+        """Give the frame of an event with a name, an id or other fields; empty where the format cannot say it.
+
+        Raises:
+            InvalidEvent: A field would forge a line, or the name is the library's own.
+        """
+        raise NotImplementedError  # pragma: no cover  every format has its own
+
+    def control(self, event: ServerSentEvent) -> tuple[bytes, bytes]:  # noqa: ARG002  only SSE can say it
+        """Give the frames of an event that is no item: what opens the next frame with data, and what goes at once.
+
+        A block without data is an empty event to many readers, so a retry time does not travel alone.
+        """
+        return b"", b""
+
+    def opening(self, retry: tuple[int, int] | None) -> bytes:  # noqa: ARG002  only SSE has a use for it
+        """Give what stands in front of the first frame with data."""
+        return b""
+
+    def done(self, items: int) -> bytes:  # noqa: ARG002  only SSE counts on the wire
+        """Give the last frame of a stream that is complete."""
+        return b""
+
+    def error(self, problem: Problem) -> bytes:
+        """Give the last frame of a stream that failed."""
+        raise NotImplementedError  # pragma: no cover  every format has its own
+
+    def heartbeat(self, lines: bool) -> bytes:  # noqa: ARG002  only NDJSON makes a difference
+        """Give the frame that says nothing; empty where there is none."""
+        return b""
+
+
+class _SSE(Format):
+    content_type = f"{SSE}; charset=utf-8"
+
+    def item(self, item: Any) -> bytes:
+        return b"data: " + encode_json(item) + b"\n\n"
+
+    def event(self, event: ServerSentEvent) -> bytes:
+        _check(event)
+        return encode_event(event)
+
+    def control(self, event: ServerSentEvent) -> tuple[bytes, bytes]:
+        frame = b"" if event.comment is None else encode_event(ServerSentEvent(comment=event.comment))
+        return b"" if event.retry is None else _retry(event.retry), frame
+
+    def opening(self, retry: tuple[int, int] | None) -> bytes:
+        # Drawn anew for each client, so that clients do not come back all at once.
+        return b"" if retry is None else _retry(random.randint(*retry))  # noqa: S311  no secret
+
+    def done(self, items: int) -> bytes:
+        return b'event: done\nid: %s\ndata: {"items":%d}\n\n' % (TERMINAL_ID.encode(), items)
+
+    def error(self, problem: Problem) -> bytes:
+        return encode_event(ServerSentEvent(problem.as_dict(), event="error"))
+
+    def heartbeat(self, lines: bool) -> bytes:  # noqa: ARG002
+        return b": \n\n"
+
+
+class _Lines(Format):
+    aborts = True
+
+    def __init__(self, content_type: str, encode: Callable[[Any], bytes], before: bytes, blank: bytes) -> None:
+        self.content_type = content_type
+        self._encode = encode
+        self._before = before
+        self._blank = blank
+
+    def item(self, item: Any) -> bytes:
+        return self._before + seal(encode_json(item)) + b"\n"
+
+    def event(self, event: ServerSentEvent) -> bytes:
+        _check(event)
+        data = encode_json(event_value(event))
+        if event.event is None and event.id is None:
+            return self._before + seal(data) + b"\n"
+        return self._before + envelope(event, data) + b"\n"
+
+    def error(self, problem: Problem) -> bytes:
+        return self._encode({"error": problem.as_dict()})
+
+    def heartbeat(self, lines: bool) -> bytes:
+        return self._blank if lines else b""
+
+
+def format_for(media_type: str) -> Format:
+    """Give the format of a stream's media type.
+
+    Raises:
+        ValueError: No stream has this media type.
+    """
+    if media_type == SSE:
+        return _SSE()
+    if media_type in (NDJSON, JSON_LINES):
+        return _Lines(media_type, encode_line, b"", b"\n")
+    if media_type == JSON_SEQ:
+        return _Lines(media_type, encode_record, b"\x1e", b"")
+    raise ValueError(f"{media_type!r} is not the media type of a stream")
+
+
+def event_value(event: ServerSentEvent) -> Any:
+    """Give what an event counts as in a fold: its data; for raw text what a reader of the stream makes of it."""
+    if event.raw is None:
+        return event.data
+    try:
+        return decode_json(event.raw)
+    except ValueError:
+        return event.raw
+
+
+def _retry(milliseconds: int) -> bytes:
+    return encode_event(ServerSentEvent(retry=milliseconds))[:-1]
+
+
+def _check(event: ServerSentEvent) -> None:
+    if event.event in RESERVED_NAMES:
+        raise InvalidEvent("event", f"is {event.event!r}; this name is the library's own")
+    if event.id == TERMINAL_ID:
+        raise InvalidEvent("id", f"is {event.id!r}; this id is the library's own")

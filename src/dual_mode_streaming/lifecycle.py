@@ -1,0 +1,301 @@
+"""The life of one response: what may end it before its source does, and the one outcome that it has.
+
+Rules:
+
+- Nothing here costs anything until the source waits for the first time. An answer that is ready is just given.
+- Nothing here costs anything per item. Timers look at what happened since they looked last.
+- To end a response early is to cancel its task, once, and to say why first. The source's clean-up then has
+  `close_timeout` seconds; a source that takes longer is logged, counted and left behind.
+- A cancellation that is not ours is passed on.
+- `on_finish` runs exactly once for every source that was started, and nothing cancels it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from .errors import DeadlineExceeded, DualModeError, SourceIdle
+from .events import Outcome
+from .flow import Abandoned, Pump
+
+__all__ = ["Life", "OnFinish", "logger", "run_on_finish"]
+
+logger = logging.getLogger("dual_mode_streaming")
+
+OnFinish = Callable[[Outcome, Any], Awaitable[None] | None]
+
+
+class Life:
+    """Runs the work of one response, until it ends or something ends it.
+
+    Args:
+        client_left: Waits until the client has left.
+        keep_when_gone: Let the source go on to its end when the client has left.
+        deadline: Seconds that the response may take; None for no bound.
+        idle_timeout: Seconds that the source may be silent; None for no bound.
+        send_timeout: Seconds that one send may take; None for no bound.
+        close_timeout: Seconds that the source may take to close once it has been told to.
+    """
+
+    def __init__(
+        self,
+        client_left: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        keep_when_gone: bool,
+        deadline: float | None,
+        idle_timeout: float | None,
+        send_timeout: float | None,
+        close_timeout: float,
+    ) -> None:
+        self._client_left = client_left
+        self._keep_when_gone = keep_when_gone
+        self._deadline = deadline
+        self._idle_timeout = idle_timeout
+        self._send_timeout = send_timeout
+        self._close_timeout = close_timeout
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time() if deadline is not None else 0.0
+        self._task: asyncio.Task[Any] | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._cancels = 0
+        self._moved = 0.0
+        self._seen = -1
+        self._is_armed = False
+        self._sending = False
+        self._blocked = False
+        self._pump: Pump | None = None
+        self.stopped: Outcome | None = None
+        """Why the response was ended early; None if it was not."""
+        self.reason: DualModeError | None = None
+        """What a client that is still there should be told about it."""
+        self.client_gone = False
+        self.send_failure: BaseException | None = None
+        self.abandoned = False
+        self.items = 0
+        """How many items the source has given so far."""
+
+    # --- hooks of the response, which may leave them as they are -------------------------------
+
+    def flush(self, waits_for: Any) -> Coroutine[Any, Any, None] | None:  # noqa: ARG002  a hook
+        """Give the send that is due before the source waits; None if there is none."""
+        return None
+
+    def armed(self) -> None:
+        """Set timers of your own: the source waits for the first time."""
+
+    # --- running -------------------------------------------------------------------------------
+
+    async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run the work; give its result, or None if the response was ended early (see `stopped`).
+
+        Raises:
+            asyncio.CancelledError: Somebody else cancelled the task.
+            Exception: What the work raised, unless it was told to stop.
+        """
+        task = asyncio.current_task()
+        if task is None:  # pragma: no cover  a server always runs the application in a task
+            raise RuntimeError("a response must run in an asyncio task")
+        self._task = task
+        self._pump = Pump(self._on_wait, self._on_blocked)
+        others = task.cancelling()
+        try:
+            return await self._pump.run(work)
+        except Abandoned:
+            self.abandoned = True
+            logger.error("the source did not close in %g s and was left behind", self._close_timeout)  # noqa: TRY400
+            if self._cancelled_by_others(others):
+                self.stopped = Outcome.CANCELLED
+                raise asyncio.CancelledError from None
+        except asyncio.CancelledError:
+            if self._cancelled_by_others(others):
+                self.stopped = self.stopped or Outcome.CANCELLED
+                raise
+            if self.stopped is None and self.send_failure is None:
+                # The source gave up by itself: it waited for a task that somebody cancelled, for example.
+                raise RuntimeError("the source raised CancelledError, but nobody had cancelled it") from None
+        except Exception as error:
+            if self.stopped is None and self.send_failure is None:
+                raise
+            if error is not self.send_failure:
+                logger.exception("the source raised while it was closing")
+        finally:
+            await self._disarm(others)
+        if self.send_failure is not None:
+            if not isinstance(self.send_failure, OSError):
+                raise self.send_failure
+            self.stopped = self.stopped or Outcome.CLIENT_GONE
+        return None
+
+    def stop(self, outcome: Outcome, reason: DualModeError | None = None) -> None:
+        """End the response early: cancel the source and give it `close_timeout` seconds to clean up."""
+        if self.stopped is not None or self._task is None:
+            return
+        self.stopped = outcome
+        self.reason = reason
+        self.closing()
+        self._cancels += 1
+        self._task.cancel()
+
+    def closing(self) -> None:
+        """Start the clock for the source's clean-up."""
+        self._set_timer("close", self._close_timeout, self._abandon)
+
+    def source_ended(self) -> None:
+        """Take away the bounds that are the source's: it has come to its end in time."""
+        for name in ("deadline", "idle", "close"):
+            self._clear_timer(name)
+
+    async def sent(self, send: Awaitable[None]) -> None:
+        """Wait for a send. Its failure is kept apart from those of the source."""
+        self._sending = True
+        try:
+            await send
+        except Exception as error:
+            self.send_failure = error
+            raise
+        finally:
+            self._sending = False
+            if self._blocked:
+                self._blocked = False
+                self._clear_timer("send")
+
+    def after(self, name: str, seconds: float, act: Callable[[], None]) -> None:
+        """Call `act` after so many seconds, unless the response ends before."""
+        self._set_timer(name, seconds, act)
+
+    # --- the moments in which the source waits ---------------------------------------------------
+
+    def _on_wait(self, waits_for: Any) -> Coroutine[Any, Any, None] | None:
+        if not self._is_armed:
+            self._is_armed = True
+            self._arm()
+        if self._idle_timeout is not None and self._seen != self.items:
+            self._seen = self.items
+            self._moved = self._loop.time()
+        if self._sending:
+            self._on_blocked()
+            return None
+        if self.stopped is not None or self.send_failure is not None:
+            return None
+        return self.flush(waits_for)
+
+    def _on_blocked(self) -> None:
+        if self._send_timeout is not None and not self._blocked:
+            self._blocked = True
+            self._set_timer("send", self._send_timeout, lambda: self.stop(Outcome.SLOW_CLIENT))
+
+    def _arm(self) -> None:
+        self._watch = self._loop.create_task(self._watch_client())
+        if self._deadline is not None:
+            seconds = self._deadline
+            self._set_timer(
+                "deadline",
+                max(0.0, self._began + seconds - self._loop.time()),
+                lambda: self.stop(Outcome.DEADLINE, DeadlineExceeded(seconds)),
+            )
+        if self._idle_timeout is not None:
+            self._set_timer("idle", self._idle_timeout, self._look_for_items)
+        self.armed()
+
+    async def _watch_client(self) -> None:
+        try:
+            await self._client_left()
+        except Exception:
+            logger.debug("the server's receive channel failed", exc_info=True)
+        self.client_gone = True
+        if not self._keep_when_gone:
+            self.stop(Outcome.CLIENT_GONE)
+
+    def _look_for_items(self) -> None:
+        assert self._idle_timeout is not None  # noqa: S101  the timer is only set with one
+        left = self._moved + self._idle_timeout - self._loop.time()
+        # While a send is blocked it is the client that is slow, not the source.
+        if left > 0 or self._blocked:
+            self._set_timer("idle", max(left, 0.01), self._look_for_items)
+        else:
+            self.stop(Outcome.IDLE, SourceIdle(self._idle_timeout))
+
+    def _abandon(self) -> None:
+        if self._pump is not None and self._task is not None:
+            self._pump.abandon()
+            self._cancels += 1
+            self._task.cancel()
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def _cancelled_by_others(self, others: int) -> bool:
+        return self._task is not None and self._task.cancelling() - self._cancels > others
+
+    async def _disarm(self, others: int) -> None:
+        """Stop the timers and the watch, and take back our own cancellations."""
+        task = self._task
+        self._task = None
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        if self._cancels and task is not None:
+            if task.cancelling() - self._cancels <= others:
+                # One of ours may not have been delivered yet. Take it here, not in what comes after us.
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    if task.cancelling() - self._cancels > others:
+                        raise
+            for _ in range(self._cancels):
+                task.uncancel()
+            self._cancels = 0
+        if self._watch is not None:
+            watch, self._watch = self._watch, None
+            watch.cancel()
+            await asyncio.wait([watch])
+
+    def _set_timer(self, name: str, seconds: float, act: Callable[[], None]) -> None:
+        self._clear_timer(name)
+        self._timers[name] = self._loop.call_later(seconds, act)
+
+    def _clear_timer(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+
+async def run_on_finish(on_finish: OnFinish, outcome: Outcome, partial: Any, timeout: float) -> None:
+    """Call the author's hook. It is not cancelled with the response, and its errors end nothing but itself.
+
+    Args:
+        on_finish: The hook, a plain or an async function.
+        outcome: How the response ended.
+        partial: The fold of the items so far; None where there is none.
+        timeout: Seconds to wait for an async hook before the response returns without it.
+    """
+    try:
+        given = on_finish(outcome, partial)
+    except Exception:
+        logger.exception("on_finish raised")
+        return
+    if not inspect.isawaitable(given):
+        return
+    task = asyncio.ensure_future(_logged(given))
+    cancelled: asyncio.CancelledError | None = None
+    end = asyncio.get_running_loop().time() + timeout
+    while not task.done() and (left := end - asyncio.get_running_loop().time()) > 0:
+        try:
+            await asyncio.wait([task], timeout=left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not task.done():
+        logger.error("on_finish did not end within %g s and was left behind", timeout)
+    if cancelled is not None:
+        raise cancelled
+
+
+async def _logged(hook: Awaitable[None]) -> None:
+    try:
+        await hook
+    except Exception:
+        logger.exception("on_finish raised")

@@ -1,0 +1,90 @@
+"""The options of a dual-mode response: checked once, where the author wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+from .errors import ItemInvalid
+from .folds import Fold, as_fold, collect
+from .lifecycle import OnFinish
+from .modes import ResponseMode
+
+__all__ = ["Options"]
+
+_POSITIVE = ("commit_after", "close_timeout", "linger")
+_POSITIVE_OR_NONE = ("heartbeat", "deadline", "idle_timeout", "send_timeout", "max_item_bytes", "batch_max_items")
+
+
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """What `DualModeResponse` and `@dual_mode` accept beside the source. Times are in seconds.
+
+    Raises:
+        ValueError: A bound is negative, or a choice does not exist.
+        TypeError: The fold is none.
+    """
+
+    fold: Fold[Any, Any] | Callable[[Sequence[Any]], Any] = collect
+    mode: ResponseMode | str | None = None
+    stream_param: str | None = "stream"
+    heartbeat: float | None = 15.0
+    commit_after: float = 10.0
+    on_disconnect: Literal["cancel", "finish"] = "cancel"
+    deadline: float | None = None
+    idle_timeout: float | None = None
+    send_timeout: float | None = 30.0
+    close_timeout: float = 5.0
+    linger: float = 0.0
+    max_item_bytes: int | None = 1_048_576
+    batch_max_items: int | None = 100_000
+    batch_keepalive: bool = False
+    heartbeat_lines: bool = False
+    retry: tuple[int, int] | None = (1000, 2000)
+    validate_items: bool | Any = False
+    on_finish: OnFinish | None = None
+    debug: bool = False
+    item_check: Callable[[int, Any], None] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.fold = as_fold(self.fold)
+        if self.mode is not None and not isinstance(self.mode, ResponseMode):
+            self.mode = ResponseMode(self.mode)
+        if self.on_disconnect not in ("cancel", "finish"):
+            raise ValueError(f"on_disconnect={self.on_disconnect!r} is not a policy; use 'cancel' or 'finish'")
+        for name in _POSITIVE:
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)!r} must not be negative")
+        for name in _POSITIVE_OR_NONE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}={value!r} must be above zero; None switches it off")
+        if self.retry is not None:
+            low, high = self.retry
+            if not 0 <= low <= high:
+                raise ValueError(f"retry={self.retry!r} must be a range of milliseconds, such as (1000, 2000)")
+        if self.validate_items is True:
+            raise ValueError(
+                "validate_items=True needs an endpoint under @dual_mode whose return annotation names the item type, "
+                "such as AsyncIterator[Row]; elsewhere give the type itself: validate_items=Row"
+            )
+        if self.validate_items is not False:
+            self.item_check = _item_check(self.validate_items)
+
+
+@lru_cache(maxsize=256)
+def _item_check(item_type: Any) -> Callable[[int, Any], None]:
+    """Give the function that refuses an item of another type. It needs Pydantic, which comes with FastAPI."""
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(item_type)
+
+    def check(index: int, item: Any) -> None:
+        try:
+            adapter.validate_python(item)
+        except ValidationError as error:
+            raise ItemInvalid(index) from error
+
+    return check

@@ -1,0 +1,383 @@
+"""`DualModeResponse`: one source, answered as a complete JSON document or as a live stream.
+
+The response is an ASGI application. It reads from the scope of the request which of the two is wanted, so it needs no
+`request` argument, and a server, a test or any ASGI framework can call it.
+
+What happens in which order, in both modes:
+
+1. choose the mode and the media type; refuse what cannot be answered, before the source runs
+2. run the source, in this task (`flow.py`), until it ends or something ends it (`lifecycle.py`)
+3. the source is closed: its `finally` blocks have run
+4. last words to the client: the body, the terminal frame, or the error
+5. `on_finish`, then the background tasks
+
+An error is the application's own affair as long as no header has been sent: it is raised, and the application's
+exception handlers answer it, in both modes alike. Our own errors are answered here, unless the application handles
+their class. After that an error can only be told inside the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from .answers import Answer, BatchAnswer, StreamAnswer
+from .errors import DualModeError, Problem, StreamAborted, problem_from
+from .events import Outcome
+from .folds import Fold, collect
+from .formats import TERMINAL_ID, format_for
+from .inbox import Inbox, may_have_body
+from .jsonbytes import encode_json
+from .lifecycle import OnFinish, logger, run_on_finish
+from .modes import JSON, STREAM_TYPES, Choice, ResponseMode, choose_mode, last_event_id
+from .options import Options
+from .sources import close_source, open_source, request_of
+
+__all__ = ["DualModeResponse"]
+
+# A header the author sets under one of these names would contradict the body that is sent.
+_OURS = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
+_STREAM_HEADERS = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
+HEAD_REQUEST = "dual_mode_streaming.head"
+"""Set in a scope whose method is GET where the client's was HEAD."""
+CLIENT_CLOSED_REQUEST = 499
+"""What access logs show for a client that left before it had an answer, as nginx has made common."""
+
+
+class DualModeResponse(Response):
+    """Answers a request from one source, either with the fold of all items or with each item as it comes.
+
+    Times are in seconds.
+
+    Args:
+        content: The source: an async generator, an async iterator, a sync generator (it runs in a thread), a list,
+            or a callable that gives one of these. Items are dicts, dataclasses, Pydantic models, strings, anything
+            with a JSON form, or `ServerSentEvent` where the event needs a name or an id. They must not be changed
+            after they were yielded.
+        status_code: The status of a successful answer.
+        headers: Further headers. They win over the response's own. The content type cannot be set here.
+        media_type: One of the stream types fixes the answer to that stream; `application/json` fixes it to a
+            batch; another JSON type (`application/vnd.acme+json`) is what the batch body is called.
+        background: Runs after the response, whatever its outcome, unless the application answered an error.
+        fold: Makes the batch body of all items: a `Fold`, or a function from a sequence of items to a result.
+        mode: Fixes the mode; otherwise the request chooses it.
+        stream_param: The name of the query parameter that chooses the mode; None for no such parameter.
+        heartbeat: A stream that was silent for so long gets a comment; None for never.
+        commit_after: How long the headers wait for the first item or an error. Up to then an error has its own
+            status; from then on the client is told that the stream is alive.
+        on_disconnect: `"cancel"` ends the source when the client has left, `"finish"` lets it come to its end.
+        deadline: The longest time the response may take.
+        idle_timeout: The longest time the source may be silent.
+        send_timeout: The longest time a client may take no byte; it is cut off then.
+        close_timeout: How long the source's clean-up may take before it is left behind.
+        linger: How long an item may wait for the next one if the source only gives the event loop a turn in between.
+            0 sends at once; 0.0005 makes sources cheaper that do `sleep(0)` after every item.
+        max_item_bytes: The largest item, as JSON; None for no bound.
+        batch_max_items: The most items a fold may keep for a batch; None for no bound.
+        batch_keepalive: Send white space before a batch body that takes longer than `commit_after`, so that no proxy
+            gives up. The status is 200 then, whatever comes.
+        heartbeat_lines: Send blank lines as the heartbeat of NDJSON streams.
+        retry: The range of milliseconds from which each SSE client is told one to wait before it reconnects.
+        validate_items: A type (`True` under `@dual_mode`: the annotated one) that every item is checked against.
+        on_finish: Called once with the `Outcome` and the fold of the items so far.
+        debug: Tell clients the texts of unexpected errors.
+
+    Raises:
+        ValueError: An option is out of its range, or a header is one that the response decides.
+        TypeError: The fold is none.
+    """
+
+    def __init__(
+        self,
+        content: Any,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+        background: BackgroundTask | None = None,
+        *,
+        fold: Fold[Any, Any] | Callable[[Sequence[Any]], Any] = collect,
+        mode: ResponseMode | str | None = None,
+        stream_param: str | None = "stream",
+        heartbeat: float | None = 15.0,
+        commit_after: float = 10.0,
+        on_disconnect: Literal["cancel", "finish"] = "cancel",
+        deadline: float | None = None,
+        idle_timeout: float | None = None,
+        send_timeout: float | None = 30.0,
+        close_timeout: float = 5.0,
+        linger: float = 0.0,
+        max_item_bytes: int | None = 1_048_576,
+        batch_max_items: int | None = 100_000,
+        batch_keepalive: bool = False,
+        heartbeat_lines: bool = False,
+        retry: tuple[int, int] | None = (1000, 2000),
+        validate_items: Any = False,
+        on_finish: OnFinish | None = None,
+        debug: bool = False,
+    ) -> None:
+        options = Options(
+            fold=fold,
+            mode=mode,
+            stream_param=stream_param,
+            heartbeat=heartbeat,
+            commit_after=commit_after,
+            on_disconnect=on_disconnect,
+            deadline=deadline,
+            idle_timeout=idle_timeout,
+            send_timeout=send_timeout,
+            close_timeout=close_timeout,
+            linger=linger,
+            max_item_bytes=max_item_bytes,
+            batch_max_items=batch_max_items,
+            batch_keepalive=batch_keepalive,
+            heartbeat_lines=heartbeat_lines,
+            retry=retry,
+            validate_items=validate_items,
+            on_finish=on_finish,
+            debug=debug,
+        )
+        self._set_up(content, options, status_code, headers, media_type, background)
+
+    @classmethod
+    def with_options(cls, content: Any, options: Options) -> DualModeResponse:
+        """Make a response of options that were checked before, as `@dual_mode` does for each request."""
+        response = cls.__new__(cls)
+        response._set_up(content, options)  # noqa: SLF001
+        return response
+
+    def _set_up(
+        self,
+        content: Any,
+        options: Options,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+        background: BackgroundTask | None = None,
+    ) -> None:
+        if media_type is not None and media_type != JSON and media_type not in STREAM_TYPES:
+            _check_batch_type(media_type)
+        self.source = content
+        self.options = options
+        self.status_code = status_code
+        self.media_type = media_type
+        self.background = background
+        self.raw_headers = [] if headers is None else _raw(headers)
+        self.set_by_author: Response | None = None
+        """A response that stands for this one while the source runs: FastAPI's `response: Response` parameter."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await close_source(self.source)
+            await _refuse_websocket(scope, send)
+            return
+        try:
+            choice = self._choose(scope)
+            source = None if self._needs_no_source(scope, choice) else open_source(self.source)
+        except BaseException as error:
+            await close_source(self.source)
+            if not isinstance(error, DualModeError):
+                raise
+            await _answer_error(error, scope, receive, send)
+            return
+        if source is None:
+            await close_source(self.source)
+            await self._answer_without_source(scope, choice, send)
+            return
+        inbox = Inbox(receive, request_of(source) if may_have_body(scope) else None)
+        await self._run(self._answer(source, choice, inbox, scope, send), scope, receive, send)
+        if self.background is not None:
+            await self.background()
+
+    # --- before the source runs --------------------------------------------------------------------
+
+    def _choose(self, scope: Scope) -> Choice:
+        if self.media_type is not None and (self.media_type == JSON or self.media_type in STREAM_TYPES):
+            mode = ResponseMode.BATCH if self.media_type == JSON else ResponseMode.STREAM
+            return Choice(mode, self.media_type)
+        options = self.options
+        return choose_mode(
+            scope, mode=options.mode, stream_param=options.stream_param, batch_type=self.media_type or JSON
+        )
+
+    def _needs_no_source(self, scope: Scope, choice: Choice) -> bool:
+        return _is_head(scope) or (choice.mode is ResponseMode.STREAM and last_event_id(scope) == TERMINAL_ID)
+
+    async def _answer_without_source(self, scope: Scope, choice: Choice, send: Send) -> None:
+        """Answer a HEAD, or a client that has seen the end of the stream and would only start it anew (204)."""
+        if _is_head(scope):
+            status, headers = self._head(scope, choice, None)
+        else:
+            status, headers = 204, [(b"vary", b"Accept")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _answer(self, source: Any, choice: Choice, inbox: Inbox, scope: Scope, send: Send) -> Answer:
+        def head(length: int | None) -> tuple[int, list[tuple[bytes, bytes]]]:
+            return self._head(scope, choice, length)
+
+        if choice.mode is ResponseMode.BATCH:
+            return BatchAnswer(source, self.options, inbox, send, head)
+        return StreamAnswer(source, self.options, inbox, send, head, format_for(choice.media_type))
+
+    def _head(self, scope: Scope, choice: Choice, length: int | None) -> tuple[int, list[tuple[bytes, bytes]]]:
+        """Give the status and the headers of the answer, at the moment in which they are sent."""
+        status, headers = self.status_code, self.raw_headers
+        stand_in = self.set_by_author
+        if stand_in is not None:
+            # FastAPI has the status of the route on the route, and what the endpoint set on the stand-in.
+            status = stand_in.status_code or getattr(scope.get("route"), "status_code", None) or status
+            headers = headers + [pair for pair in stand_in.raw_headers if pair[0] not in _OURS]
+        streams = choice.mode is ResponseMode.STREAM
+        content_type = format_for(choice.media_type).content_type if streams else choice.media_type
+        ours = [(b"content-type", content_type.encode())]
+        if length is not None:
+            ours.append((b"content-length", b"%d" % length))
+        if not headers:
+            return status, [*ours, (b"vary", b"Accept"), *(_STREAM_HEADERS if streams else ())]
+        names = {name for name, _ in headers}
+        if streams:
+            ours += [pair for pair in _STREAM_HEADERS if pair[0] not in names]
+        return status, [*ours, *_with_vary(headers)]
+
+    # --- while the source runs, and after it ---------------------------------------------------------
+
+    async def _run(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+        error: Exception | None = None
+        try:
+            await answer.run(answer.work())
+        except asyncio.CancelledError:
+            await self._finish(answer, Outcome.CANCELLED)
+            raise
+        except Exception as raised:
+            error = raised
+        outcome = Outcome.DONE
+        if answer.stopped is not None:
+            outcome, error = answer.stopped, answer.reason
+        elif error is not None or answer.error is not None:
+            outcome, error = Outcome.ERROR, error or answer.error
+        try:
+            await answer.side_ended()
+            if outcome is not Outcome.DONE:
+                await self._last_words(answer, outcome, error, scope, receive, send)
+        finally:
+            await self._finish(answer, outcome)
+
+    async def _last_words(
+        self,
+        answer: Answer,
+        outcome: Outcome,
+        error: Exception | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Tell a client that is still there how its answer ended, if that is not by being complete."""
+        if outcome is Outcome.CLIENT_GONE or answer.client_gone:
+            if not answer.started:
+                await _answer_nobody(send)
+            return
+        if not answer.started and error is not None:
+            await _answer_error(error, scope, receive, send)
+            return
+        if error is None:
+            raise StreamAborted(f"The response was ended: {outcome.value}.")
+        if not isinstance(error, DualModeError) and getattr(error, "status_code", None) is None:
+            logger.error("the source failed after the response had begun", exc_info=error)
+        if isinstance(answer, StreamAnswer):
+            problem = problem_from(error, debug=self.options.debug)
+            aborts = answer.format.aborts
+            await answer.last_words(answer.take_frames() + answer.format.error(problem), more=aborts)
+            if not aborts:
+                return
+        raise StreamAborted(f"The response failed after it had begun: {type(error).__name__}.") from None
+
+    async def _finish(self, answer: Answer, outcome: Outcome) -> None:
+        on_finish = self.options.on_finish
+        if on_finish is None:
+            return
+        try:
+            partial = answer.partial()
+        except Exception:
+            logger.exception("the fold of a partial result raised")
+            partial = None
+        await run_on_finish(on_finish, outcome, partial, self.options.close_timeout)
+
+
+def _is_head(scope: Scope) -> bool:
+    return scope["method"] == "HEAD" or HEAD_REQUEST in scope
+
+
+# --- answers that need no source ---------------------------------------------------------------------
+
+
+async def _answer_error(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer our own error with its problem document; leave any other to the application."""
+    if not isinstance(error, DualModeError) or _app_handles(scope, error):
+        raise error
+    problem: Problem = error.problem
+    if problem.status >= 500:
+        logger.error("the source failed: %s", error, exc_info=error)
+    headers = {"vary": "Accept", **error.headers}
+    response = Response(encode_json(problem.as_dict()), problem.status, headers, Problem.media_type)
+    await response(scope, receive, send)
+
+
+def _app_handles(scope: Scope, error: Exception) -> bool:
+    """Whether the application has an exception handler for this class (Starlette keeps them in the scope)."""
+    handlers, _ = scope.get("starlette.exception_handlers", ({}, {}))
+    return any(kind in handlers for kind in type(error).__mro__ if kind is not Exception)
+
+
+async def _answer_nobody(send: Send) -> None:
+    """Answer a client that has left: for middleware and access logs, which want an answer all the same."""
+    try:
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+    except OSError:
+        logger.debug("the server does not take an answer for a client that has left", exc_info=True)
+
+
+async def _refuse_websocket(scope: Scope, send: Send) -> None:
+    if scope["type"] != "websocket":
+        raise TypeError(f"DualModeResponse answers HTTP requests, not {scope['type']!r}")
+    problem = Problem(400, "not_a_websocket", "This endpoint answers plain HTTP requests, with JSON or a stream.")
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": problem.detail})
+        return
+    headers = [(b"content-type", Problem.media_type.encode())]
+    await send({"type": "websocket.http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": encode_json(problem.as_dict())})
+
+
+# --- headers -----------------------------------------------------------------------------------------
+
+
+def _check_batch_type(media_type: str) -> None:
+    essence = media_type.partition(";")[0].strip().lower()
+    if essence != JSON and not essence.endswith("+json"):
+        raise ValueError(f"media_type={media_type!r} is neither JSON nor one of {', '.join(STREAM_TYPES)}")
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    for name, _ in raw:
+        if name in _OURS:
+            raise ValueError(f"the header {name.decode()} follows from the request; set media_type= to fix it")
+    return raw
+
+
+def _with_vary(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Say that the answer depends on `Accept`, beside what the author says it depends on."""
+    named = [value for name, value in headers if name == b"vary"]
+    tokens = {token.strip().lower() for value in named for token in value.split(b",")}
+    if tokens & {b"accept", b"*"}:
+        return headers
+    others = [pair for pair in headers if pair[0] != b"vary"]
+    return [*others, (b"vary", b", ".join([*named, b"Accept"]))]
