@@ -131,8 +131,7 @@ def _decorate(endpoint: Callable[..., Any], given: Mapping[str, Any], names: Map
             raise ValueError(f"validate_items=True, but {endpoint.__qualname__} does not say what it yields")
         given["validate_items"] = item_type
     options = Options(**given)
-    fold = options.fold
-    result_type = fold.result_type(item_type) if isinstance(fold, Fold) else None
+    result_type = options.fold.result_type(item_type)
     own_stand_in = next(
         (name for name, parameter in signature.parameters.items() if _is_response(parameter.annotation)), None
     )
@@ -146,7 +145,7 @@ def _decorate(endpoint: Callable[..., Any], given: Mapping[str, Any], names: Map
         if isinstance(content, Response):
             return content
         response = DualModeResponse.with_options(content, options)
-        response.set_by_author = stand_in
+        response.stand_in = stand_in
         return response
 
     # FastAPI looks through `__wrapped__`, finds the generator there and streams it in its own way.

@@ -23,11 +23,67 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator
+from time import monotonic
 from typing import Any
 
-__all__ = ["Abandoned", "Pump"]
+__all__ = ["Abandoned", "Pace", "Pump"]
 
 Errand = Coroutine[Any, Any, None]
+
+_NOT_BEGUN = object()
+
+TURN_SECONDS = 0.002
+"""How long a source that never waits may keep the event loop from everybody else."""
+LOOK_EVERY = 32
+"""How many cheap items pass between two looks at the clock."""
+
+
+class Pace:
+    """Sees to it that a source which never waits leaves the event loop to others now and then.
+
+    Ask `overdue` once every `step` items, and `await turn()` if it says so. A wait of the source begins a new turn, so
+    this costs a source that waits next to nothing.
+
+    The clock is the real one: an event loop may give the time of its last turn, which stands still as long as the
+    source keeps it.
+    """
+
+    __slots__ = ("_began", "step", "stopped", "waited")
+
+    def __init__(self, step: int = 1) -> None:
+        self._began = 0.0
+        self.step = step
+        """How many items may pass until the next look at the clock: few where items are dear, many where cheap."""
+        self.waited = True
+        """Whether the source has waited since the last look."""
+        self.stopped = False
+        """Whether the source was told to stop."""
+
+    def overdue(self) -> bool:
+        """Whether the event loop is to have a turn now.
+
+        Raises:
+            asyncio.CancelledError: The source was told to stop, and has swallowed it and gone on.
+        """
+        if self.stopped:
+            raise asyncio.CancelledError
+        now = monotonic()
+        if self.waited:
+            self.waited = False
+            self._began = now
+        elif now - self._began >= TURN_SECONDS:
+            return True
+        if self.step < LOOK_EVERY:
+            self.step *= 2
+        return False
+
+    async def turn(self) -> int:
+        """Give the event loop one turn; say after how many items to look again."""
+        await asyncio.sleep(0)
+        self.waited = False
+        self._began = monotonic()
+        self.step = max(1, self.step // 2)
+        return self.step
 
 
 class Abandoned(Exception):
@@ -53,19 +109,24 @@ class Pump:
         self._abandoned = True
 
     @types.coroutine
-    def run(self, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    def run(self, work: Coroutine[Any, Any, Any], waits_for: Any = _NOT_BEGUN) -> Generator[Any, Any, Any]:
         """Run the work to its end and give its result.
+
+        Args:
+            work: What is to be run.
+            waits_for: What the work waits for, if it was begun before.
 
         Raises:
             Abandoned: `abandon` was called and the task was cancelled.
         """
         error: BaseException | None = None
         while True:
-            try:
-                waits_for = work.send(None) if error is None else work.throw(error)
-            except StopIteration as end:
-                return end.value
-            error = None
+            if waits_for is _NOT_BEGUN:
+                try:
+                    waits_for = work.send(None) if error is None else work.throw(error)
+                except StopIteration as end:
+                    return end.value
+                error = None
             errand = self._on_wait(waits_for)
             try:
                 if errand is not None:
@@ -80,6 +141,7 @@ class Pump:
                 if isinstance(raised, _WorkFailed):
                     raise raised.error from None
                 error = raised
+            waits_for = _NOT_BEGUN
 
     def _run_errand(  # noqa: C901  two coroutines and their four ways to end, in one place
         self, errand: Errand, work: Coroutine[Any, Any, Any], waits_for: Any
@@ -201,8 +263,8 @@ def _shielded(blocked_by: Any) -> Generator[Any, Any, None]:
 
 
 @types.coroutine
-def _continued(work: Coroutine[Any, Any, Any], raised: BaseException) -> Generator[Any, Any, None]:
-    error: BaseException | None = raised
+def _continued(work: Coroutine[Any, Any, Any], error: BaseException | None) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that somebody has begun to step by hand."""
     while True:
         try:
             waits_for = work.send(None) if error is None else work.throw(error)
@@ -211,8 +273,8 @@ def _continued(work: Coroutine[Any, Any, Any], raised: BaseException) -> Generat
         error = None
         try:
             yield waits_for
-        except BaseException as again:
-            error = again
+        except BaseException as raised:
+            error = raised
 
 
 def _forget(task: asyncio.Task[None]) -> None:

@@ -22,7 +22,7 @@ from .errors import DeadlineExceeded, DualModeError, SourceIdle
 from .events import Outcome
 from .flow import Abandoned, Pump
 
-__all__ = ["Life", "OnFinish", "logger", "run_on_finish"]
+__all__ = ["Life", "OnFinish", "current_task", "gave_up", "logger", "run_on_finish"]
 
 logger = logging.getLogger("dual_mode_streaming")
 
@@ -58,7 +58,8 @@ class Life:
         self._send_timeout = send_timeout
         self._close_timeout = close_timeout
         self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time() if deadline is not None else 0.0
+        self._began = 0.0
+        self._others = 0
         self._task: asyncio.Task[Any] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -75,9 +76,6 @@ class Life:
         """What a client that is still there should be told about it."""
         self.client_gone = False
         self.send_failure: BaseException | None = None
-        self.abandoned = False
-        self.items = 0
-        """How many items the source has given so far."""
 
     # --- hooks of the response, which may leave them as they are -------------------------------
 
@@ -85,51 +83,71 @@ class Life:
         """Give the send that is due before the source waits; None if there is none."""
         return None
 
+    @property
+    def given(self) -> int:
+        """How many items the source has given so far."""
+        return 0
+
     def armed(self) -> None:
         """Set timers of your own: the source waits for the first time."""
 
     # --- running -------------------------------------------------------------------------------
 
-    async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run the work; give its result, or None if the response was ended early (see `stopped`).
+    async def run(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run the work, to its end or until something ends it early (see `stopped`).
 
         Raises:
             asyncio.CancelledError: Somebody else cancelled the task.
             Exception: What the work raised, unless it was told to stop.
         """
-        task = asyncio.current_task()
-        if task is None:  # pragma: no cover  a server always runs the application in a task
-            raise RuntimeError("a response must run in an asyncio task")
-        self._task = task
-        self._pump = Pump(self._on_wait, self._on_blocked)
-        others = task.cancelling()
+        pump = Pump(self.on_wait, self._on_blocked)
+        task = current_task()
+        self.begin(task, pump, task.cancelling(), self._loop.time())
         try:
-            return await self._pump.run(work)
-        except Abandoned:
-            self.abandoned = True
-            logger.error("the source did not close in %g s and was left behind", self._close_timeout)  # noqa: TRY400
-            if self._cancelled_by_others(others):
-                self.stopped = Outcome.CANCELLED
-                raise asyncio.CancelledError from None
-        except asyncio.CancelledError:
-            if self._cancelled_by_others(others):
-                self.stopped = self.stopped or Outcome.CANCELLED
-                raise
-            if self.stopped is None and self.send_failure is None:
-                # The source gave up by itself: it waited for a task that somebody cancelled, for example.
-                raise RuntimeError("the source raised CancelledError, but nobody had cancelled it") from None
-        except Exception as error:
-            if self.stopped is None and self.send_failure is None:
-                raise
-            if error is not self.send_failure:
-                logger.exception("the source raised while it was closing")
+            await pump.run(work)
+        except BaseException as error:
+            self.judge(error)
         finally:
-            await self._disarm(others)
+            await self.disarm()
         if self.send_failure is not None:
             if not isinstance(self.send_failure, OSError):
                 raise self.send_failure
             self.stopped = self.stopped or Outcome.CLIENT_GONE
-        return None
+
+    def begin(self, task: asyncio.Task[Any], pump: Pump, others: int, began: float) -> None:
+        """Take charge of a task in which a pump runs, or is about to.
+
+        Args:
+            task: The task of the response.
+            pump: The pump that runs the work.
+            others: How many cancellations of others the task knew before the work began.
+            began: The event loop's time when the work began, in seconds.
+        """
+        self._task = task
+        self._pump = pump
+        self._others = others
+        self._began = began
+        self._is_armed = False
+
+    def judge(self, error: BaseException) -> None:
+        """Decide what an error means that ended the work: nothing, if the work was told to stop.
+
+        Raises:
+            BaseException: The error, if it is nobody's answer to a stop of ours.
+        """
+        told = self.stopped is not None or self.send_failure is not None
+        if isinstance(error, (Abandoned, asyncio.CancelledError)):
+            if isinstance(error, Abandoned):
+                logger.error("the source did not close in %g s and was left behind", self._close_timeout)
+            if self._cancelled_by_others():
+                self.stopped = self.stopped or Outcome.CANCELLED
+                raise asyncio.CancelledError from None
+            if not told and not isinstance(error, Abandoned):
+                raise gave_up() from None
+        elif not told or not isinstance(error, Exception):
+            raise error
+        elif error is not self.send_failure:
+            logger.error("the source raised while it was closing", exc_info=error)
 
     def stop(self, outcome: Outcome, reason: DualModeError | None = None) -> None:
         """End the response early: cancel the source and give it `close_timeout` seconds to clean up."""
@@ -170,12 +188,12 @@ class Life:
 
     # --- the moments in which the source waits ---------------------------------------------------
 
-    def _on_wait(self, waits_for: Any) -> Coroutine[Any, Any, None] | None:
+    def on_wait(self, waits_for: Any) -> Coroutine[Any, Any, None] | None:
+        """Act when the work is about to wait: arm once, and send what is due."""
         if not self._is_armed:
-            self._is_armed = True
-            self._arm()
-        if self._idle_timeout is not None and self._seen != self.items:
-            self._seen = self.items
+            self.arm()
+        if self._idle_timeout is not None and self._seen != self.given:
+            self._seen = self.given
             self._moved = self._loop.time()
         if self._sending:
             self._on_blocked()
@@ -189,7 +207,9 @@ class Life:
             self._blocked = True
             self._set_timer("send", self._send_timeout, lambda: self.stop(Outcome.SLOW_CLIENT))
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """Set the watch and the timers."""
+        self._is_armed = True
         self._watch = self._loop.create_task(self._watch_client())
         if self._deadline is not None:
             seconds = self._deadline
@@ -228,10 +248,10 @@ class Life:
 
     # --- the end ---------------------------------------------------------------------------------
 
-    def _cancelled_by_others(self, others: int) -> bool:
-        return self._task is not None and self._task.cancelling() - self._cancels > others
+    def _cancelled_by_others(self) -> bool:
+        return self._task is not None and self._task.cancelling() - self._cancels > self._others
 
-    async def _disarm(self, others: int) -> None:
+    async def disarm(self) -> None:
         """Stop the timers and the watch, and take back our own cancellations."""
         task = self._task
         self._task = None
@@ -239,12 +259,12 @@ class Life:
             timer.cancel()
         self._timers.clear()
         if self._cancels and task is not None:
-            if task.cancelling() - self._cancels <= others:
+            if task.cancelling() - self._cancels <= self._others:
                 # One of ours may not have been delivered yet. Take it here, not in what comes after us.
                 try:
                     await asyncio.sleep(0)
                 except asyncio.CancelledError:
-                    if task.cancelling() - self._cancels > others:
+                    if task.cancelling() - self._cancels > self._others:
                         raise
             for _ in range(self._cancels):
                 task.uncancel()
@@ -262,6 +282,23 @@ class Life:
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()
+
+
+def current_task() -> asyncio.Task[Any]:
+    """Give the task of the response."""
+    task = asyncio.current_task()
+    if task is None:  # pragma: no cover  a server always runs the application in a task
+        raise RuntimeError("a response must run in an asyncio task")
+    return task
+
+
+def gave_up() -> RuntimeError:
+    """Give the error of a source that was cancelled by nobody but itself.
+
+    It has waited for a task that somebody cancelled, for example. Passed on as it is, the cancellation would end the
+    request as if the server had cancelled it, without an answer.
+    """
+    return RuntimeError("the source raised CancelledError, but nobody had cancelled it")
 
 
 async def run_on_finish(on_finish: OnFinish, outcome: Outcome, partial: Any, timeout: float) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
 from .errors import ItemInvalid
-from .folds import Fold, as_fold, collect
+from .folds import as_fold, collect
 from .lifecycle import OnFinish
 from .modes import ResponseMode
 
@@ -27,7 +27,8 @@ class Options:
         TypeError: The fold is none.
     """
 
-    fold: Fold[Any, Any] | Callable[[Sequence[Any]], Any] = collect
+    fold: Any = collect
+    """A `Fold`, or a function in its place, which is made a fold here."""
     mode: ResponseMode | str | None = None
     stream_param: str | None = "stream"
     heartbeat: float | None = 15.0

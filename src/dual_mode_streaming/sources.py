@@ -10,6 +10,7 @@ import contextvars
 import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import AsyncGeneratorType
 from typing import Any
 
 import anyio.to_thread
@@ -24,8 +25,10 @@ def open_source(content: Any) -> AsyncIterator[Any]:
     Raises:
         TypeError: The content is not a source.
     """
-    if isinstance(content, AsyncIterator):
+    if inspect.isasyncgen(content):
         return _unwrapped(content)
+    if isinstance(content, AsyncIterator):
+        return content
     if hasattr(content, "__aiter__"):
         return open_source(content.__aiter__())
     if isinstance(content, (str, bytes, bytearray, memoryview, dict)):
@@ -75,13 +78,13 @@ def request_of(source: Any) -> Request | None:
     return None
 
 
-def _unwrapped(source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+def _unwrapped(source: AsyncGeneratorType[Any, Any]) -> AsyncIterator[Any]:
     """Take off the wrapper that FastAPI puts around a generator endpoint with a `response_class`.
 
     The wrapper does not close what it wraps, which would break the promise that a source is closed before the
     response returns; and it sleeps after every item, which the pump makes needless.
     """
-    if inspect.isasyncgen(source) and source.ag_code.co_name == "_async_stream_raw":
+    if source.ag_code.co_name == "_async_stream_raw":
         inner = source.ag_frame.f_locals.get("async_gen") if source.ag_frame is not None else None
         if isinstance(inner, AsyncIterator):
             return inner

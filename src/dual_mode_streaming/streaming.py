@@ -18,7 +18,6 @@ their class. After that an error can only be told inside the stream.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -26,27 +25,20 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from .answers import Answer, BatchAnswer, StreamAnswer
-from .errors import DualModeError, Problem, StreamAborted, problem_from
-from .events import Outcome
+from .errors import DualModeError, Problem
+from .exchange import DECIDED_HEADERS, Exchange, answer_error
 from .folds import Fold, collect
-from .formats import TERMINAL_ID, format_for
-from .inbox import Inbox, may_have_body
+from .formats import TERMINAL_ID
 from .jsonbytes import encode_json
-from .lifecycle import OnFinish, logger, run_on_finish
+from .lifecycle import OnFinish
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode, choose_mode, last_event_id
 from .options import Options
-from .sources import close_source, open_source, request_of
+from .sources import close_source, open_source
 
 __all__ = ["DualModeResponse"]
 
-# A header the author sets under one of these names would contradict the body that is sent.
-_OURS = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
-_STREAM_HEADERS = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
 HEAD_REQUEST = "dual_mode_streaming.head"
 """Set in a scope whose method is GET where the client's was HEAD."""
-CLIENT_CLOSED_REQUEST = 499
-"""What access logs show for a client that left before it had an answer, as nginx has made common."""
 
 
 class DualModeResponse(Response):
@@ -167,7 +159,7 @@ class DualModeResponse(Response):
         self.media_type = media_type
         self.background = background
         self.raw_headers = [] if headers is None else _raw(headers)
-        self.set_by_author: Response | None = None
+        self.stand_in: Response | None = None
         """A response that stands for this one while the source runs: FastAPI's `response: Response` parameter."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -183,14 +175,17 @@ class DualModeResponse(Response):
             await close_source(self.source)
             if not isinstance(error, DualModeError):
                 raise
-            await _answer_error(error, scope, receive, send)
+            await answer_error(error, scope, receive, send)
             return
         if source is None:
             await close_source(self.source)
-            await self._answer_without_source(scope, choice, send)
+            await self._answer_without_source(scope, choice, receive, send)
             return
-        inbox = Inbox(receive, request_of(source) if may_have_body(scope) else None)
-        await self._run(self._answer(source, choice, inbox, scope, send), scope, receive, send)
+        exchange = Exchange(self, self.options, scope, choice, receive, send)
+        if choice.mode is ResponseMode.BATCH:
+            await exchange.batch(source)
+        else:
+            await exchange.stream(source)
         if self.background is not None:
             await self.background()
 
@@ -208,105 +203,14 @@ class DualModeResponse(Response):
     def _needs_no_source(self, scope: Scope, choice: Choice) -> bool:
         return _is_head(scope) or (choice.mode is ResponseMode.STREAM and last_event_id(scope) == TERMINAL_ID)
 
-    async def _answer_without_source(self, scope: Scope, choice: Choice, send: Send) -> None:
+    async def _answer_without_source(self, scope: Scope, choice: Choice, receive: Receive, send: Send) -> None:
         """Answer a HEAD, or a client that has seen the end of the stream and would only start it anew (204)."""
         if _is_head(scope):
-            status, headers = self._head(scope, choice, None)
+            status, headers = Exchange(self, self.options, scope, choice, receive, send).head(None)
         else:
             status, headers = 204, [(b"vary", b"Accept")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
-
-    def _answer(self, source: Any, choice: Choice, inbox: Inbox, scope: Scope, send: Send) -> Answer:
-        def head(length: int | None) -> tuple[int, list[tuple[bytes, bytes]]]:
-            return self._head(scope, choice, length)
-
-        if choice.mode is ResponseMode.BATCH:
-            return BatchAnswer(source, self.options, inbox, send, head)
-        return StreamAnswer(source, self.options, inbox, send, head, format_for(choice.media_type))
-
-    def _head(self, scope: Scope, choice: Choice, length: int | None) -> tuple[int, list[tuple[bytes, bytes]]]:
-        """Give the status and the headers of the answer, at the moment in which they are sent."""
-        status, headers = self.status_code, self.raw_headers
-        stand_in = self.set_by_author
-        if stand_in is not None:
-            # FastAPI has the status of the route on the route, and what the endpoint set on the stand-in.
-            status = stand_in.status_code or getattr(scope.get("route"), "status_code", None) or status
-            headers = headers + [pair for pair in stand_in.raw_headers if pair[0] not in _OURS]
-        streams = choice.mode is ResponseMode.STREAM
-        content_type = format_for(choice.media_type).content_type if streams else choice.media_type
-        ours = [(b"content-type", content_type.encode())]
-        if length is not None:
-            ours.append((b"content-length", b"%d" % length))
-        if not headers:
-            return status, [*ours, (b"vary", b"Accept"), *(_STREAM_HEADERS if streams else ())]
-        names = {name for name, _ in headers}
-        if streams:
-            ours += [pair for pair in _STREAM_HEADERS if pair[0] not in names]
-        return status, [*ours, *_with_vary(headers)]
-
-    # --- while the source runs, and after it ---------------------------------------------------------
-
-    async def _run(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-        error: Exception | None = None
-        try:
-            await answer.run(answer.work())
-        except asyncio.CancelledError:
-            await self._finish(answer, Outcome.CANCELLED)
-            raise
-        except Exception as raised:
-            error = raised
-        outcome = Outcome.DONE
-        if answer.stopped is not None:
-            outcome, error = answer.stopped, answer.reason
-        elif error is not None or answer.error is not None:
-            outcome, error = Outcome.ERROR, error or answer.error
-        try:
-            await answer.side_ended()
-            if outcome is not Outcome.DONE:
-                await self._last_words(answer, outcome, error, scope, receive, send)
-        finally:
-            await self._finish(answer, outcome)
-
-    async def _last_words(
-        self,
-        answer: Answer,
-        outcome: Outcome,
-        error: Exception | None,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        """Tell a client that is still there how its answer ended, if that is not by being complete."""
-        if outcome is Outcome.CLIENT_GONE or answer.client_gone:
-            if not answer.started:
-                await _answer_nobody(send)
-            return
-        if not answer.started and error is not None:
-            await _answer_error(error, scope, receive, send)
-            return
-        if error is None:
-            raise StreamAborted(f"The response was ended: {outcome.value}.")
-        if not isinstance(error, DualModeError) and getattr(error, "status_code", None) is None:
-            logger.error("the source failed after the response had begun", exc_info=error)
-        if isinstance(answer, StreamAnswer):
-            problem = problem_from(error, debug=self.options.debug)
-            aborts = answer.format.aborts
-            await answer.last_words(answer.take_frames() + answer.format.error(problem), more=aborts)
-            if not aborts:
-                return
-        raise StreamAborted(f"The response failed after it had begun: {type(error).__name__}.") from None
-
-    async def _finish(self, answer: Answer, outcome: Outcome) -> None:
-        on_finish = self.options.on_finish
-        if on_finish is None:
-            return
-        try:
-            partial = answer.partial()
-        except Exception:
-            logger.exception("the fold of a partial result raised")
-            partial = None
-        await run_on_finish(on_finish, outcome, partial, self.options.close_timeout)
 
 
 def _is_head(scope: Scope) -> bool:
@@ -314,34 +218,6 @@ def _is_head(scope: Scope) -> bool:
 
 
 # --- answers that need no source ---------------------------------------------------------------------
-
-
-async def _answer_error(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer our own error with its problem document; leave any other to the application."""
-    if not isinstance(error, DualModeError) or _app_handles(scope, error):
-        raise error
-    problem: Problem = error.problem
-    if problem.status >= 500:
-        logger.error("the source failed: %s", error, exc_info=error)
-    headers = {"vary": "Accept", **error.headers}
-    response = Response(encode_json(problem.as_dict()), problem.status, headers, Problem.media_type)
-    await response(scope, receive, send)
-
-
-def _app_handles(scope: Scope, error: Exception) -> bool:
-    """Whether the application has an exception handler for this class (Starlette keeps them in the scope)."""
-    handlers, _ = scope.get("starlette.exception_handlers", ({}, {}))
-    return any(kind in handlers for kind in type(error).__mro__ if kind is not Exception)
-
-
-async def _answer_nobody(send: Send) -> None:
-    """Answer a client that has left: for middleware and access logs, which want an answer all the same."""
-    try:
-        headers = [(b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
-    except OSError:
-        logger.debug("the server does not take an answer for a client that has left", exc_info=True)
 
 
 async def _refuse_websocket(scope: Scope, send: Send) -> None:
@@ -356,9 +232,6 @@ async def _refuse_websocket(scope: Scope, send: Send) -> None:
     await send({"type": "websocket.http.response.body", "body": encode_json(problem.as_dict())})
 
 
-# --- headers -----------------------------------------------------------------------------------------
-
-
 def _check_batch_type(media_type: str) -> None:
     essence = media_type.partition(";")[0].strip().lower()
     if essence != JSON and not essence.endswith("+json"):
@@ -368,16 +241,6 @@ def _check_batch_type(media_type: str) -> None:
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     for name, _ in raw:
-        if name in _OURS:
+        if name in DECIDED_HEADERS:
             raise ValueError(f"the header {name.decode()} follows from the request; set media_type= to fix it")
     return raw
-
-
-def _with_vary(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Say that the answer depends on `Accept`, beside what the author says it depends on."""
-    named = [value for name, value in headers if name == b"vary"]
-    tokens = {token.strip().lower() for value in named for token in value.split(b",")}
-    if tokens & {b"accept", b"*"}:
-        return headers
-    others = [pair for pair in headers if pair[0] != b"vary"]
-    return [*others, (b"vary", b", ".join([*named, b"Accept"]))]

@@ -1,0 +1,114 @@
+"""Servers to be measured: each in a process of its own, pinned to one core, its CPU time read from the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+CONSOLE = Console()
+SERVER_CORE, CLIENT_CORE = (0, 1) if (os.cpu_count() or 1) > 1 else (0, 0)
+
+
+class Server:
+    """A uvicorn with one application, which `module.factory(*arguments)` makes in the server's process."""
+
+    def __init__(self, module: str, factory: str, *arguments: str) -> None:
+        os.sched_setaffinity(0, {CLIENT_CORE})
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        command = [sys.executable, __file__, str(self.port), module, factory, *arguments]
+        self._process = subprocess.Popen(command, cwd=Path(__file__).parent)
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError("the server did not start")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def cpu_seconds(self) -> float:
+        """Give the CPU time of all threads so far (the first field of schedstat, in nanoseconds)."""
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+    async def get(self, path: str) -> bytes:
+        """Give the body of one answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(_request(path))
+        body = await _read_answer(reader)
+        writer.close()
+        await writer.wait_closed()
+        return body
+
+    async def cpu_per_request(self, path: str, requests: int, connections: int) -> float:
+        """Send so many requests over so many connections; give the server's CPU time for one, in microseconds."""
+        opened = [await asyncio.open_connection("127.0.0.1", self.port) for _ in range(connections)]
+        request = _request(path)
+
+        async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            for _ in range(requests // connections):
+                writer.write(request)
+                await _read_answer(reader)
+
+        before = self.cpu_seconds()
+        await asyncio.gather(*(client(reader, writer) for reader, writer in opened))
+        spent = self.cpu_seconds() - before
+        for _, writer in opened:
+            writer.close()
+        return spent / (requests // connections * connections) * 1e6
+
+
+def _request(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark\r\nAccept: */*\r\n\r\n".encode()
+
+
+async def _read_answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200"), head
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return await reader.readexactly(length)
+
+
+def print_versions(*packages: str) -> None:
+    CONSOLE.print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in packages))
+
+
+def report(title: str, rows: dict[str, tuple[float, list[float]]]) -> None:
+    """Print a table: CPU per request, and the ratio to the first row within each round."""
+    table = Table("variant", "CPU, µs", "to the first row", "min..max", title=title)
+    for name, (cost, ratios) in rows.items():
+        spread = f"{min(ratios):.3f}..{max(ratios):.3f}"
+        table.add_row(name, f"{cost:.1f}", f"{statistics.median(ratios):.3f}", spread)
+    CONSOLE.print(table)
+
+
+def _serve() -> None:
+    import uvicorn
+
+    port, module, factory, *arguments = sys.argv[1:]
+    os.sched_setaffinity(0, {SERVER_CORE})
+    app = getattr(importlib.import_module(module), factory)(*arguments)
+    uvicorn.run(
+        app, port=int(port), loop="uvloop", http="httptools", access_log=False, log_level="error", backlog=8192
+    )
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,243 @@
+"""The batch answer: all items folded into one JSON document.
+
+Most batches are ready without ever waiting, or after a short wait. So taking the items (`Gathering`) knows nothing of
+the life of a response, and the watch and the timers are only made (`LateLife`) for a batch that takes longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from .answers import Answer, check_size
+from .errors import BatchTooLarge
+from .events import ServerSentEvent
+from .flow import Pace, Pump
+from .folds import Fold, ListFold
+from .formats import event_value
+from .jsonbytes import encode_json
+from .lifecycle import current_task, gave_up
+from .options import Options
+from .sources import close_source
+
+__all__ = ["BatchAnswer", "Gathering", "LateLife"]
+
+LOOK_FIRST = 8
+"""After how many items to look at the clock for the first time. Most batches are shorter than a turn."""
+
+
+ARM_AFTER = 0.005
+"""Seconds that a batch may wait before its client is watched. Most are ready by then, and never pay for it."""
+
+
+class Gathering:
+    """Takes all items of a source into the state of a fold, and closes the source.
+
+    Attributes:
+        items: How many items there were so far.
+    """
+
+    def __init__(self, source: Any, options: Options) -> None:
+        self.source = source
+        self.options = options
+        self.fold: Fold[Any, Any] = options.fold
+        self.state = self.fold.start()
+        self.pace = Pace(LOOK_FIRST)
+        self.on_error: Callable[[BaseException], None] = _nothing
+        """Called before the source is closed because of an error."""
+        self._count = 0
+        # A fold over a list needs no call per item.
+        self._is_list = type(self.fold).step is ListFold.step
+
+    @property
+    def items(self) -> int:
+        """How many items the source has given so far."""
+        return len(self.state) if self._is_list else self._count
+
+    async def run(self) -> None:
+        """Take all items, and close the source whatever happens."""
+        source = self.source
+        try:
+            if not self._is_list or self.options.item_check is not None:
+                await self._step_all(source)
+            else:
+                items: list[Any] = self.state
+                append, pace, left = items.append, self.pace, LOOK_FIRST
+                async for item in source:
+                    append(item)
+                    left -= 1
+                    if not left:
+                        self._check_count(len(items))
+                        left = await pace.turn() if pace.overdue() else pace.step
+                self._check_count(len(items))
+                # One look at the types of all items is cheaper than a look at each.
+                if ServerSentEvent in set(map(type, items)):
+                    items[:] = [_value(item) for item in items if not _is_control(item)]
+        except BaseException as error:
+            self.on_error(error)
+            await close_source(source)
+            raise
+        if source.__class__ is not types.AsyncGeneratorType:
+            # An async generator that has ended is closed; an iterator may want to be told.
+            await close_source(source)
+
+    async def _step_all(self, source: Any) -> None:
+        step, check, pace = self.fold.step, self.options.item_check, self.pace
+        count, left = 0, LOOK_FIRST
+        async for item in source:
+            if _is_control(item):
+                continue
+            value = _value(item)
+            if check is not None:
+                check(count, value)
+            self.state = step(self.state, value)
+            count += 1
+            self._count = count
+            left -= 1
+            if not left:
+                self._check_count(count)
+                left = await pace.turn() if pace.overdue() else pace.step
+        self._check_count(count)
+
+    def _check_count(self, count: int) -> None:
+        bound = self.options.batch_max_items
+        if bound is not None and count > bound and self.fold.keeps_items:
+            raise BatchTooLarge("batch_max_items", bound)
+
+    def body(self) -> bytes:
+        """Give the JSON document, once all items are taken.
+
+        Raises:
+            ItemNotEncodable: The result has no JSON form.
+            ItemTooLarge: A stream of the same items would have refused one of them.
+        """
+        body = encode_json(self.fold.result(self.state))
+        limit = self.options.max_item_bytes
+        # A body within the bound cannot hold an item over it, so as a rule nothing is looked at.
+        if limit is not None and len(body) > limit:
+            if self._is_list:
+                for index, item in enumerate(self.state):
+                    check_size(index, encode_json(item), limit)
+            elif not self.fold.keeps_items:
+                check_size(self.items - 1, body, limit)
+        return body
+
+    def partial(self) -> Any:
+        """Give the fold of the items so far."""
+        return self.fold.snapshot(self.state)
+
+
+def _is_control(item: Any) -> bool:
+    return isinstance(item, ServerSentEvent) and not item.is_item
+
+
+def _value(item: Any) -> Any:
+    return event_value(item) if isinstance(item, ServerSentEvent) else item
+
+
+class BatchAnswer(Answer):
+    """The life of a batch that takes its time."""
+
+    gathering: Gathering
+
+    @property
+    def given(self) -> int:
+        """How many items the source has given so far."""
+        return self.gathering.items
+
+    async def send_body(self, body: bytes) -> None:
+        """Send the complete body."""
+        self.length = len(body)
+        await self.side_ended()
+        if not self.client_gone:
+            await self.sent(self._say(body, more=False))
+
+    def partial(self) -> Any:
+        """Give the fold of the items so far."""
+        return self.gathering.partial()
+
+    def armed(self) -> None:
+        """Let white space flow, if it is wanted: before a JSON text it means nothing, and proxies do not give up."""
+        options = self.options
+        if options.batch_keepalive and options.heartbeat is not None:
+            self._beat_after(options.commit_after, options.heartbeat, b" ")
+
+    def flush(self, waits_for: Any) -> None:  # noqa: ARG002  a batch has nothing to send yet
+        """Take note that the source waits: its turn ends."""
+        self.pace.waited = True
+
+
+class LateLife:
+    """Runs the gathering of a batch, and begins its life only if it waits for longer than `ARM_AFTER`.
+
+    Args:
+        gathering: What is to be run.
+        make: Makes the answer whose life may begin.
+    """
+
+    __slots__ = ("_began", "_broken", "_gathering", "_make", "_others", "_pump", "_task", "_timer", "answer")
+
+    def __init__(self, gathering: Gathering, make: Callable[[], BatchAnswer]) -> None:
+        self._gathering = gathering
+        self._make = make
+        self._timer: asyncio.TimerHandle | None = None
+        self._broken: BaseException | None = None
+        self.answer: BatchAnswer | None = None
+        """The answer, if its life has begun."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all items were gathered."""
+        return self.answer is None or (self.answer.stopped is None and self.answer.error is None)
+
+    async def run(self, gathering: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        """Go on gathering from where it waits; see `Life.run`."""
+        self._task = current_task()
+        self._others = self._task.cancelling()
+        self._pump = Pump(self._on_wait, _nothing)
+        self._gathering.on_error = self._on_error
+        try:
+            await self._pump.run(gathering, waits_for)
+        except BaseException as error:
+            if self.answer is not None:
+                self.answer.judge(error)
+            elif isinstance(error, asyncio.CancelledError) and self._task.cancelling() <= self._others:
+                raise gave_up() from None
+            else:
+                raise
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self.answer is not None:
+                await self.answer.disarm()
+            # They know each other; apart, they need no garbage collector.
+            del self._pump
+            self._gathering.on_error = _nothing
+
+    def _on_wait(self, waits_for: Any) -> None:
+        if self.answer is not None:
+            self.answer.on_wait(waits_for)
+            return
+        self._gathering.pace.waited = True
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._began = loop.time()
+            self._timer = loop.call_later(ARM_AFTER, self._begin)
+
+    def _on_error(self, error: BaseException) -> None:
+        self._broken = error
+        if self.answer is not None:
+            self.answer.broken(error)
+
+    def _begin(self) -> None:
+        self.answer = self._make()
+        self.answer.begin(self._task, self._pump, self._others, self._began)
+        self.answer.arm()
+        if self._broken is not None:
+            self.answer.broken(self._broken)
+
+
+def _nothing(*_: object) -> None:
+    """Nobody asked to be told."""

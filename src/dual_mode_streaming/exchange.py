@@ -1,0 +1,252 @@
+"""One request and its answer: runs the source in the chosen mode, and tells the client how it ended.
+
+This is where the two modes meet again. An early end, an error and a client that has left are treated here, alike for
+both, whatever the answer was doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from .answers import BURST_BYTES, Answer
+from .batch import BatchAnswer, Gathering, LateLife
+from .errors import DualModeError, Problem, StreamAborted, problem_from
+from .events import Outcome
+from .formats import format_for
+from .inbox import Inbox, may_have_body
+from .jsonbytes import encode_json
+from .lifecycle import logger, run_on_finish
+from .modes import JSON, STREAM_TYPES, Choice, ResponseMode
+from .options import Options
+from .sources import request_of
+from .stream import StreamAnswer
+
+__all__ = ["DECIDED_HEADERS", "Exchange", "answer_error"]
+
+Headers = list[tuple[bytes, bytes]]
+
+DECIDED_HEADERS = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
+"""What an author sets under one of these names would contradict the body that is sent."""
+_STREAM_HEADERS = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
+_CONTENT_TYPES = {
+    JSON: (b"content-type", JSON.encode()),
+    **{kind: (b"content-type", format_for(kind).content_type.encode()) for kind in STREAM_TYPES},
+}
+CLIENT_CLOSED_REQUEST = 499
+"""What access logs show for a client that left before it had an answer, as nginx has made common."""
+
+
+class SetByAuthor(Protocol):
+    """What the author of an endpoint says about the head of its answer."""
+
+    status_code: int
+    raw_headers: Headers
+    stand_in: Response | None
+
+
+class Exchange:
+    """Answers one request.
+
+    Args:
+        author: The status and the headers that the author wants.
+        options: The options of the response.
+        scope: The request.
+        choice: The mode and the media type of the answer.
+        receive: The server's messages.
+        send: The way to the server.
+    """
+
+    __slots__ = ("_author", "_choice", "_options", "_receive", "_scope", "_send")
+
+    def __init__(
+        self, author: SetByAuthor, options: Options, scope: Scope, choice: Choice, receive: Receive, send: Send
+    ) -> None:
+        self._author = author
+        self._options = options
+        self._scope = scope
+        self._choice = choice
+        self._receive = receive
+        self._send = send
+
+    async def batch(self, source: Any) -> None:
+        """Answer with one document."""
+        gathering = Gathering(source, self._options)
+        inbox = self._inbox(source) if may_have_body(self._scope) else None
+        late: LateLife | None = None
+        body, error = b"", None
+        work = gathering.run()
+        try:
+            try:
+                waits_for = work.send(None)
+            except StopIteration:
+                pass  # all items were ready
+            else:
+                late = LateLife(gathering, lambda: self._batch_answer(gathering, inbox))
+                await late.run(work, waits_for)
+            if late is None or late.complete:
+                body = gathering.body()
+        except asyncio.CancelledError:
+            await self._finish(self._begun(late, gathering, inbox), Outcome.CANCELLED)
+            raise
+        except Exception as raised:
+            error = raised
+        if error is not None or (late is not None and not late.complete):
+            await self._end(self._begun(late, gathering, inbox), error)
+        elif (late is None or late.answer is None) and len(body) <= BURST_BYTES and self._options.on_finish is None:
+            await self._send_at_once(body)
+        else:
+            answer = self._begun(late, gathering, inbox)
+            await self._run(answer, answer.send_body(body))
+
+    async def _send_at_once(self, body: bytes) -> None:
+        """Hand a small body to the server. No life has begun, and none is needed for that."""
+        status, headers = self.head(len(body))
+        try:
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        except OSError:
+            logger.debug("the client left before it had its answer", exc_info=True)
+
+    def _begun(self, late: LateLife | None, gathering: Gathering, inbox: Inbox | None) -> BatchAnswer:
+        """Give the answer whose life has begun, or begin one."""
+        return (late and late.answer) or self._batch_answer(gathering, inbox)
+
+    async def stream(self, source: Any) -> None:
+        """Answer item by item."""
+        format_ = format_for(self._choice.media_type)
+        answer = StreamAnswer(source, self._options, self._inbox(source), self._send, self.head, format_)
+        await self._run(answer, answer.work())
+
+    def head(self, length: int | None) -> tuple[int, Headers]:
+        """Give the status and the headers of the answer, as they are when they are sent."""
+        author, choice = self._author, self._choice
+        status, headers = author.status_code, author.raw_headers
+        stand_in = author.stand_in
+        if stand_in is not None:
+            # FastAPI has the status of the route on the route, and what the endpoint set on the stand-in.
+            status = stand_in.status_code or getattr(self._scope.get("route"), "status_code", None) or status
+            headers = headers + [pair for pair in stand_in.raw_headers if pair[0] not in DECIDED_HEADERS]
+        streams = choice.mode is ResponseMode.STREAM
+        ours = [_CONTENT_TYPES.get(choice.media_type) or (b"content-type", choice.media_type.encode("latin-1"))]
+        if length is not None:
+            ours.append((b"content-length", b"%d" % length))
+        if not headers:
+            return status, [*ours, (b"vary", b"Accept"), *(_STREAM_HEADERS if streams else ())]
+        if streams:
+            names = {name for name, _ in headers}
+            ours += [pair for pair in _STREAM_HEADERS if pair[0] not in names]
+        return status, [*ours, *_with_vary(headers)]
+
+    def _inbox(self, source: Any) -> Inbox:
+        return Inbox(self._receive, request_of(source) if may_have_body(self._scope) else None)
+
+    def _batch_answer(self, gathering: Gathering, inbox: Inbox | None) -> BatchAnswer:
+        inbox = inbox or Inbox(self._receive)
+        answer = BatchAnswer(self._options, gathering.pace, inbox, self._send, self.head)
+        answer.gathering = gathering
+        return answer
+
+    # --- while the source runs, and after it -------------------------------------------------------
+
+    async def _run(self, answer: Answer, work: Coroutine[Any, Any, None]) -> None:
+        error: Exception | None = None
+        try:
+            await answer.run(work)
+        except asyncio.CancelledError:
+            await self._finish(answer, Outcome.CANCELLED)
+            raise
+        except Exception as raised:
+            error = raised
+        await self._end(answer, error)
+
+    async def _end(self, answer: Answer, error: Exception | None) -> None:
+        """Settle the outcome; tell it to the client and to the author."""
+        outcome = Outcome.DONE
+        if answer.stopped is not None:
+            outcome, error = answer.stopped, answer.reason
+        elif error is not None or answer.error is not None:
+            outcome, error = Outcome.ERROR, error or answer.error
+        try:
+            await answer.side_ended()
+            if outcome is not Outcome.DONE:
+                await self._last_words(answer, outcome, error)
+        finally:
+            await self._finish(answer, outcome)
+
+    async def _last_words(self, answer: Answer, outcome: Outcome, error: Exception | None) -> None:
+        """Tell a client that is still there how its answer ended, if that is not by being complete."""
+        if outcome is Outcome.CLIENT_GONE or answer.client_gone:
+            if not answer.started:
+                await _answer_nobody(self._send)
+            return
+        if error is None:
+            raise StreamAborted(f"The response was ended: {outcome.value}.")
+        if not answer.started:
+            await answer_error(error, self._scope, self._receive, self._send)
+            return
+        if not isinstance(error, DualModeError) and getattr(error, "status_code", None) is None:
+            logger.error("the source failed after the response had begun", exc_info=error)
+        if isinstance(answer, StreamAnswer):
+            problem = problem_from(error, debug=self._options.debug)
+            aborts = answer.format.aborts
+            await answer.last_words(answer.take_frames() + answer.format.error(problem), more=aborts)
+            if not aborts:
+                return
+        raise StreamAborted(f"The response failed after it had begun: {type(error).__name__}.") from None
+
+    async def _finish(self, answer: Answer, outcome: Outcome) -> None:
+        on_finish = self._options.on_finish
+        if on_finish is None:
+            return
+        try:
+            partial = answer.partial()
+        except Exception:
+            logger.exception("the fold of a partial result raised")
+            partial = None
+        await run_on_finish(on_finish, outcome, partial, self._options.close_timeout)
+
+
+# --- answers without a source ------------------------------------------------------------------------
+
+
+async def answer_error(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer our own error with its problem document; leave any other to the application."""
+    if not isinstance(error, DualModeError) or _app_handles(scope, error):
+        raise error
+    problem: Problem = error.problem
+    if problem.status >= 500:
+        logger.error("the source failed: %s", error, exc_info=error)
+    headers = {"vary": "Accept", **error.headers}
+    response = Response(encode_json(problem.as_dict()), problem.status, headers, Problem.media_type)
+    await response(scope, receive, send)
+
+
+def _app_handles(scope: Scope, error: Exception) -> bool:
+    """Whether the application has an exception handler for this class (Starlette keeps them in the scope)."""
+    handlers, _ = scope.get("starlette.exception_handlers", ({}, {}))
+    return any(kind in handlers for kind in type(error).__mro__ if kind is not Exception)
+
+
+async def _answer_nobody(send: Send) -> None:
+    """Answer a client that has left: for middleware and access logs, which want an answer all the same."""
+    try:
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": CLIENT_CLOSED_REQUEST, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+    except OSError:
+        logger.debug("the server does not take an answer for a client that has left", exc_info=True)
+
+
+def _with_vary(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Say that the answer depends on `Accept`, beside what the author says it depends on."""
+    named = [value for name, value in headers if name == b"vary"]
+    tokens = {token.strip().lower() for value in named for token in value.split(b",")}
+    if tokens & {b"accept", b"*"}:
+        return headers
+    others = [pair for pair in headers if pair[0] != b"vary"]
+    return [*others, (b"vary", b", ".join([*named, b"Accept"]))]
