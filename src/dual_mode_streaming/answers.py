@@ -54,6 +54,11 @@ class Answer(Life):
         self.error: Exception | None = None
         """What broke the source, if it did not close after that."""
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether something is ready to be sent that no error may take away."""
+        return False
+
     @abstractmethod
     def partial(self) -> Any:
         """Give the fold of the items so far; None if there is none."""

@@ -16,7 +16,7 @@ from .errors import BatchTooLarge
 from .events import ServerSentEvent
 from .flow import Pace, Pump
 from .folds import Fold, ListFold
-from .formats import event_value
+from .formats import checked_frame, event_value
 from .jsonbytes import encode_json
 from .lifecycle import current_task, gave_up
 from .options import Options
@@ -45,6 +45,8 @@ class Gathering:
         self.fold: Fold[Any, Any] = options.fold
         self.state = self.fold.start()
         self.pace = Pace(LOOK_FIRST)
+        self.broken: BaseException | None = None
+        """Why the source is being closed before its end."""
         self.on_error: Callable[[BaseException], None] = _nothing
         """Called before the source is closed because of an error."""
         self._count = 0
@@ -76,6 +78,7 @@ class Gathering:
                 if ServerSentEvent in set(map(type, items)):
                     items[:] = [_value(item) for item in items if not _is_control(item)]
         except BaseException as error:
+            self.broken = error
             self.on_error(error)
             await close_source(source)
             raise
@@ -134,7 +137,10 @@ def _is_control(item: Any) -> bool:
 
 
 def _value(item: Any) -> Any:
-    return event_value(item) if isinstance(item, ServerSentEvent) else item
+    if isinstance(item, ServerSentEvent):
+        checked_frame(item)  # a batch refuses the events that a stream would refuse
+        return event_value(item)
+    return item
 
 
 class BatchAnswer(Answer):
@@ -177,13 +183,12 @@ class LateLife:
         make: Makes the answer whose life may begin.
     """
 
-    __slots__ = ("_began", "_broken", "_gathering", "_make", "_others", "_pump", "_task", "_timer", "answer")
+    __slots__ = ("_began", "_gathering", "_make", "_others", "_pump", "_task", "_timer", "answer")
 
     def __init__(self, gathering: Gathering, make: Callable[[], BatchAnswer]) -> None:
         self._gathering = gathering
         self._make = make
         self._timer: asyncio.TimerHandle | None = None
-        self._broken: BaseException | None = None
         self.answer: BatchAnswer | None = None
         """The answer, if its life has begun."""
 
@@ -227,7 +232,6 @@ class LateLife:
             self._timer = loop.call_later(ARM_AFTER, self._begin)
 
     def _on_error(self, error: BaseException) -> None:
-        self._broken = error
         if self.answer is not None:
             self.answer.broken(error)
 
@@ -235,8 +239,8 @@ class LateLife:
         self.answer = self._make()
         self.answer.begin(self._task, self._pump, self._others, self._began)
         self.answer.arm()
-        if self._broken is not None:
-            self.answer.broken(self._broken)
+        if self._gathering.broken is not None:
+            self.answer.broken(self._gathering.broken)
 
 
 def _nothing(*_: object) -> None:

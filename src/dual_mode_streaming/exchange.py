@@ -20,7 +20,7 @@ from .events import Outcome
 from .formats import format_for
 from .inbox import Inbox, may_have_body
 from .jsonbytes import encode_json
-from .lifecycle import logger, run_on_finish
+from .lifecycle import gave_up, logger, run_on_finish
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode
 from .options import Options
 from .sources import request_of
@@ -85,6 +85,8 @@ class Exchange:
                 waits_for = work.send(None)
             except StopIteration:
                 pass  # all items were ready
+            except asyncio.CancelledError:
+                raise gave_up() from None  # nobody can cancel a task that has not waited yet
             else:
                 late = LateLife(gathering, lambda: self._batch_answer(gathering, inbox))
                 await late.run(work, waits_for)
@@ -186,7 +188,7 @@ class Exchange:
             return
         if error is None:
             raise StreamAborted(f"The response was ended: {outcome.value}.")
-        if not answer.started:
+        if not answer.started and not answer.has_frames:
             await answer_error(error, self._scope, self._receive, self._send)
             return
         if not isinstance(error, DualModeError) and getattr(error, "status_code", None) is None:

@@ -16,7 +16,7 @@ from .jsonlines import encode_line, encode_record, envelope, seal
 from .modes import JSON_LINES, JSON_SEQ, NDJSON, SSE
 from .sse import encode_event
 
-__all__ = ["TERMINAL_ID", "Format", "event_value", "format_for"]
+__all__ = ["TERMINAL_ID", "Format", "checked_frame", "event_value", "format_for"]
 
 TERMINAL_ID = "dms-done"
 """The id of the `done` event of a stream that cannot be resumed. A request that sends it back has seen all."""
@@ -82,8 +82,7 @@ class _SSE(Format):
         return b"data: " + encode_json(item) + b"\n\n"
 
     def event(self, event: ServerSentEvent) -> bytes:
-        _check(event)
-        return encode_event(event)
+        return checked_frame(event)
 
     def control(self, event: ServerSentEvent) -> tuple[bytes, bytes]:
         frame = b"" if event.comment is None else encode_event(ServerSentEvent(comment=event.comment))
@@ -116,7 +115,7 @@ class _Lines(Format):
         return self._before + seal(encode_json(item)) + b"\n"
 
     def event(self, event: ServerSentEvent) -> bytes:
-        _check(event)
+        checked_frame(event)  # what one format refuses, all refuse
         data = encode_json(event_value(event))
         if event.event is None and event.id is None:
             return self._before + seal(data) + b"\n"
@@ -154,12 +153,18 @@ def event_value(event: ServerSentEvent) -> Any:
         return event.raw
 
 
-def _retry(milliseconds: int) -> bytes:
-    return encode_event(ServerSentEvent(retry=milliseconds))[:-1]
+def checked_frame(event: ServerSentEvent) -> bytes:
+    """Give the SSE frame of a source's event, having refused what no source may send, in whatever mode.
 
-
-def _check(event: ServerSentEvent) -> None:
+    Raises:
+        InvalidEvent: A field would forge a line, or a name or id is the library's own.
+    """
     if event.event in RESERVED_NAMES:
         raise InvalidEvent("event", f"is {event.event!r}; this name is the library's own")
     if event.id == TERMINAL_ID:
         raise InvalidEvent("id", f"is {event.id!r}; this id is the library's own")
+    return encode_event(event)
+
+
+def _retry(milliseconds: int) -> bytes:
+    return encode_event(ServerSentEvent(retry=milliseconds))[:-1]

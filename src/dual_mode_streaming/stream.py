@@ -47,6 +47,11 @@ class StreamAnswer(Answer):
         """How many items the source has given so far."""
         return self.items
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether frames are ready that are not sent yet."""
+        return bool(self._buffer)
+
     async def work(self) -> None:
         """Send all items as they come, close the source, and send the terminal frame."""
         try:
