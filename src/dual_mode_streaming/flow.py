@@ -153,6 +153,7 @@ class Pump:
             return waits_for
         except Exception:
             return _cancelled(waits_for)
+        _park(waits_for)
         self._on_blocked()
         ended: _WorkEnded | _WorkFailed | None = None
         while True:
@@ -198,7 +199,7 @@ class Pump:
             except BaseException as raised:
                 error = raised
         try:
-            return (work.send(None) if error is None else work.throw(error)), None
+            return _park(work.send(None) if error is None else work.throw(error)), None
         except StopIteration as end:
             return None, _WorkEnded(end.value)
         except BaseException as raised:
@@ -228,14 +229,21 @@ class _WorkFailed(BaseException):
         self.error = error
 
 
-def _parked(waits_for: Any) -> Any:
-    """Make a future ready to be yielded after a while in which other tasks may have waited for it.
+def _park(waits_for: Any) -> Any:
+    """Lay a future aside that was yielded to us, so that other tasks may wait for it meanwhile.
 
-    A future marks itself before it is yielded, and the task that waits for it takes the mark away. There is one mark
-    for all that wait.
+    A future is marked when it is yielded, and the task that waits for it takes the mark away: there is one mark for
+    all that wait, and a future that still has it cannot be awaited by anybody else.
     """
     if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
-        waits_for._asyncio_future_blocking = True  # noqa: SLF001
+        waits_for._asyncio_future_blocking = False  # noqa: SLF001  as a task does
+    return waits_for
+
+
+def _parked(waits_for: Any) -> Any:
+    """Take up a future again that was laid aside, to yield it to the event loop."""
+    if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
+        waits_for._asyncio_future_blocking = True  # noqa: SLF001  as the future does itself
     return waits_for
 
 
@@ -252,7 +260,7 @@ def _shielded(blocked_by: Any) -> Generator[Any, Any, None]:
         yield blocked_by
         return
     gate = asyncio.get_running_loop().create_future()
-    blocked_by._asyncio_future_blocking = False  # noqa: SLF001  we wait for it in place of a task
+    _park(blocked_by)
 
     def open_gate(_: object) -> None:
         if not gate.done():
