@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .answers import Answer, check_size
-from .errors import BatchTooLarge
+from .errors import BatchTooLarge, ItemNotEncodable
 from .events import ServerSentEvent
 from .flow import Pace, Pump
 from .folds import Fold, ListFold
@@ -116,7 +116,15 @@ class Gathering:
             ItemNotEncodable: The result has no JSON form.
             ItemTooLarge: A stream of the same items would have refused one of them.
         """
-        body = encode_json(self.fold.result(self.state))
+        result = self.fold.result(self.state)
+        try:
+            body = encode_json(result)
+        except ItemNotEncodable:
+            # A stream would name the place within its item, so the batch does as well.
+            if self._is_list:
+                for item in self.state:
+                    encode_json(item)
+            raise
         limit = self.options.max_item_bytes
         # A body within the bound cannot hold an item over it, so as a rule nothing is looked at.
         if limit is not None and len(body) > limit:
@@ -181,13 +189,15 @@ class LateLife:
     Args:
         gathering: What is to be run.
         make: Makes the answer whose life may begin.
+        scope: The innermost cancel scope of anyio before the gathering began.
     """
 
-    __slots__ = ("_began", "_gathering", "_make", "_others", "_pump", "_task", "_timer", "answer")
+    __slots__ = ("_began", "_gathering", "_make", "_others", "_pump", "_scope", "_task", "_timer", "answer")
 
-    def __init__(self, gathering: Gathering, make: Callable[[], BatchAnswer]) -> None:
+    def __init__(self, gathering: Gathering, make: Callable[[], BatchAnswer], scope: object) -> None:
         self._gathering = gathering
         self._make = make
+        self._scope = scope
         self._timer: asyncio.TimerHandle | None = None
         self.answer: BatchAnswer | None = None
         """The answer, if its life has begun."""
@@ -237,7 +247,7 @@ class LateLife:
 
     def _begin(self) -> None:
         self.answer = self._make()
-        self.answer.begin(self._task, self._pump, self._others, self._began)
+        self.answer.begin(self._task, self._pump, self._others, self._began, self._scope)
         self.answer.arm()
         if self._gathering.broken is not None:
             self.answer.broken(self._gathering.broken)

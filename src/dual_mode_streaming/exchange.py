@@ -20,7 +20,7 @@ from .events import Outcome
 from .formats import format_for
 from .inbox import Inbox, may_have_body
 from .jsonbytes import encode_json
-from .lifecycle import gave_up, logger, run_on_finish
+from .lifecycle import current_task, gave_up, innermost_scope, logger, run_on_finish
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode
 from .options import Options
 from .sources import request_of
@@ -80,6 +80,7 @@ class Exchange:
         late: LateLife | None = None
         body, error = b"", None
         work = gathering.run()
+        scope = innermost_scope(current_task())
         try:
             try:
                 waits_for = work.send(None)
@@ -88,7 +89,7 @@ class Exchange:
             except asyncio.CancelledError:
                 raise gave_up() from None  # nobody can cancel a task that has not waited yet
             else:
-                late = LateLife(gathering, lambda: self._batch_answer(gathering, inbox))
+                late = LateLife(gathering, lambda: self._batch_answer(gathering, inbox), scope)
                 await late.run(work, waits_for)
             if late is None or late.complete:
                 body = gathering.body()

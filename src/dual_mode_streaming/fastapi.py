@@ -58,7 +58,9 @@ class DualModeRoute(APIRoute):
             self.stream_item_field = _field(name, self.stream_item_type)
 
     @property
-    def openapi_extra(self) -> dict[str, Any] | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def openapi_extra(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self,
+    ) -> dict[str, Any] | None:
         """What is added to the operation in the OpenAPI document: the author's own, and what both modes need."""
         says: Declared | None = getattr(self, "_declared", None)
         if says is None:

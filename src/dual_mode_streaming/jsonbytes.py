@@ -3,8 +3,8 @@
 orjson does the work. The rules beside it, the same at the top of an item and deep inside it:
 
 - NaN and the infinities become null. Keys that are numbers, booleans, dates or UUIDs become strings.
-- Dataclasses, enums, dates, UUIDs and NumPy arrays are written by orjson; a Pydantic model by its own serializer,
-  by alias, as FastAPI does.
+- Enums, dates, UUIDs and NumPy arrays are written by orjson; a dataclass as the object of its fields; a Pydantic model
+  by its own serializer, by alias, as FastAPI does.
 - Decimal becomes a string, which is exact; named tuples, sets and deques become arrays; paths become strings.
 - Integers over 64 bits are written digit by digit, and read back exactly.
 - Everything else is refused with `ItemNotEncodable`, which names the place. Bytes are among it: there is no one
@@ -13,11 +13,13 @@ orjson does the work. The rules beside it, the same at the top of an item and de
 
 from __future__ import annotations
 
+import json
 import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
@@ -27,8 +29,9 @@ from .errors import ItemNotEncodable
 
 __all__ = ["decode_json", "encode_json"]
 
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
-_INT_64_DIGITS = re.compile(rb"\d{19}")
+# orjson would write everything that it finds in a dataclass's `__dict__`, such as cached properties.
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_DATACLASS
+_LONG_DIGITS = re.compile(rb"\d{19,}")
 
 
 def encode_json(value: Any) -> bytes:
@@ -38,9 +41,13 @@ def encode_json(value: Any) -> bytes:
         ItemNotEncodable: A value inside the item has no JSON form. The error says where it is.
     """
     try:
-        return orjson.dumps(value, _foreign, _OPTIONS)
+        encoded = orjson.dumps(value, _foreign, _OPTIONS)
     except TypeError:
-        return _encode_carefully(value)
+        encoded = _encode_carefully(value)
+    if b"\n" in encoded or b"\r" in encoded:
+        # Only a text that the author has put in ready-made (`orjson.Fragment`) can hold a line break.
+        encoded = orjson.dumps(orjson.loads(encoded))
+    return encoded
 
 
 def decode_json(text: bytes | str) -> Any:
@@ -50,21 +57,28 @@ def decode_json(text: bytes | str) -> Any:
         ValueError: The text is not JSON.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    value = orjson.loads(raw)
-    if _INT_64_DIGITS.search(raw):
-        # orjson reads an integer over 64 bits as a float. The standard library does not; what orjson
-        # has accepted is strict JSON, so there is nothing left that it could let through.
-        import json
-
-        value = json.loads(raw)
-    return value
+    if _LONG_DIGITS.search(raw) is None:
+        return orjson.loads(raw)
+    # orjson reads an integer over 64 bits as a float, or not at all. The standard library reads it exactly, but is
+    # less strict; so orjson says whether the text is JSON, with the long numbers cut short.
+    orjson.loads(_LONG_DIGITS.sub(b"1", raw))
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError("the text is nested too deeply") from None
 
 
 def _foreign(value: Any) -> Any:
     """Tell orjson what stands for a value that it does not know. Raising TypeError refuses the value."""
     serializer = getattr(type(value), "__pydantic_serializer__", None)
     if serializer is not None:
-        return orjson.Fragment(serializer.to_json(value, by_alias=True))
+        encoded = serializer.to_json(value, by_alias=True)
+        if b"NaN" in encoded or b"Infinity" in encoded:
+            # A model may be told to write these names, which are no JSON.
+            return serializer.to_python(value, mode="json", by_alias=True)
+        return orjson.Fragment(encoded)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: getattr(value, name) for name in _field_names(type(value))}
     if isinstance(value, (tuple, set, frozenset, deque)):
         return list(value)
     if isinstance(value, (Decimal, PurePath)):
@@ -72,6 +86,11 @@ def _foreign(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError
+
+
+@lru_cache(maxsize=512)
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if not field.name.startswith("_"))
 
 
 def _encode_carefully(value: Any) -> bytes:
@@ -86,11 +105,14 @@ def _encode_carefully(value: Any) -> bytes:
 def _plain(value: Any, path: str, depth: int) -> Any:
     """Copy an item with every long integer replaced by its digits; refuse the first value that has no JSON form."""
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
-        return orjson.Fragment(str(int(value)).encode())
+        try:
+            return orjson.Fragment(str(int(value)).encode())
+        except ValueError:
+            raise ItemNotEncodable(path, type(value).__name__, "it has more digits than Python writes") from None
     if depth > 200:
         raise ItemNotEncodable(path[:80] + "...", type(value).__name__, "it is nested too deeply, or holds itself")
-    if is_dataclass(value) and not isinstance(value, type):
-        value = {item.name: getattr(value, item.name) for item in fields(value) if not item.name.startswith("_")}
+    if is_dataclass(value) and not isinstance(value, type) and not hasattr(value, "__pydantic_serializer__"):
+        value = {name: getattr(value, name) for name in _field_names(type(value))}
     if isinstance(value, Mapping):
         return {_key(key, path): _plain(member, f"{path}{_member(key)}", depth + 1) for key, member in value.items()}
     if isinstance(value, (list, tuple, set, frozenset, deque)):

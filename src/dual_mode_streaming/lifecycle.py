@@ -18,11 +18,13 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from anyio._backends._asyncio import _task_states
+
 from .errors import DeadlineExceeded, DualModeError, SourceIdle
 from .events import Outcome
 from .flow import Abandoned, Pump
 
-__all__ = ["Life", "OnFinish", "current_task", "gave_up", "logger", "run_on_finish"]
+__all__ = ["Life", "OnFinish", "current_task", "gave_up", "innermost_scope", "logger", "run_on_finish"]
 
 logger = logging.getLogger("dual_mode_streaming")
 
@@ -67,6 +69,8 @@ class Life:
         self._moved = 0.0
         self._seen = -1
         self._is_armed = False
+        self._cancel_is_due = False
+        self._scope: object = None
         self._sending = False
         self._blocked = False
         self._pump: Pump | None = None
@@ -102,7 +106,7 @@ class Life:
         """
         pump = Pump(self.on_wait, self._on_blocked)
         task = current_task()
-        self.begin(task, pump, task.cancelling(), self._loop.time())
+        self.begin(task, pump, task.cancelling(), self._loop.time(), innermost_scope(task))
         try:
             await pump.run(work)
         except BaseException as error:
@@ -114,7 +118,7 @@ class Life:
                 raise self.send_failure
             self.stopped = self.stopped or Outcome.CLIENT_GONE
 
-    def begin(self, task: asyncio.Task[Any], pump: Pump, others: int, began: float) -> None:
+    def begin(self, task: asyncio.Task[Any], pump: Pump, others: int, began: float, scope: object) -> None:
         """Take charge of a task in which a pump runs, or is about to.
 
         Args:
@@ -122,11 +126,13 @@ class Life:
             pump: The pump that runs the work.
             others: How many cancellations of others the task knew before the work began.
             began: The event loop's time when the work began, in seconds.
+            scope: The innermost cancel scope of anyio in which the work began; None if there was none.
         """
         self._task = task
         self._pump = pump
         self._others = others
         self._began = began
+        self._scope = scope
         self._is_armed = False
 
     def judge(self, error: BaseException) -> None:
@@ -156,8 +162,7 @@ class Life:
         self.stopped = outcome
         self.reason = reason
         self.closing()
-        self._cancels += 1
-        self._task.cancel()
+        self._cancel()
 
     def closing(self) -> None:
         """Start the clock for the source's clean-up."""
@@ -192,6 +197,8 @@ class Life:
         """Act when the work is about to wait: arm once, and send what is due."""
         if not self._is_armed:
             self.arm()
+        if self._cancel_is_due:
+            self._cancel()
         if self._idle_timeout is not None and self._seen != self.given:
             self._seen = self.given
             self._moved = self._loop.time()
@@ -241,8 +248,22 @@ class Life:
             self.stop(Outcome.IDLE, SourceIdle(self._idle_timeout))
 
     def _abandon(self) -> None:
-        if self._pump is not None and self._task is not None:
-            self._pump.abandon()
+        if self._pump is None or self._task is None:
+            return
+        if is_shielded(self._task, self._scope):
+            # What is shielded is most often a thread that uses what the source would free.
+            logger.warning("the source is shielded from cancellation for more than %g s", self._close_timeout)
+            self.closing()
+            return
+        self._pump.abandon()
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """Cancel the task, but not while the source is in a shield of anyio, as it is when it waits for a thread."""
+        if self._task is None:
+            return
+        self._cancel_is_due = is_shielded(self._task, self._scope)
+        if not self._cancel_is_due:
             self._cancels += 1
             self._task.cancel()
 
@@ -290,6 +311,26 @@ def current_task() -> asyncio.Task[Any]:
     if task is None:  # pragma: no cover  a server always runs the application in a task
         raise RuntimeError("a response must run in an asyncio task")
     return task
+
+
+def innermost_scope(task: asyncio.Task[Any]) -> object:
+    """Give the cancel scope of anyio in which a task is; None if it is in none."""
+    state = _task_states.get(task)
+    return None if state is None else state.cancel_scope
+
+
+def is_shielded(task: asyncio.Task[Any], outermost: object) -> bool:
+    """Whether a task is in a shield of anyio that it has entered since it was in the scope `outermost`.
+
+    asyncio's own cancellation, which clean-up code expects, knows nothing of these shields. `to_thread.run_sync` has
+    one: who breaks it frees what the thread still uses.
+    """
+    scope: Any = innermost_scope(task)
+    while scope is not None and scope is not outermost:
+        if scope.shield:
+            return True
+        scope = scope._parent_scope  # noqa: SLF001  anyio tells it in no other way
+    return False
 
 
 def gave_up() -> RuntimeError:

@@ -113,7 +113,8 @@ class _ThreadSource(AsyncIterator[Any]):
 
     async def __anext__(self) -> Any:
         # StopIteration cannot leave a thread as itself, so the end is a value.
-        item = await anyio.to_thread.run_sync(self._run, next, self._items, self._END)
+        # A step may block for ever. It is left alone when the stream ends, and closing waits for it, for a while.
+        item = await anyio.to_thread.run_sync(self._run, next, self._items, self._END, abandon_on_cancel=True)
         if item is self._END:
             raise StopAsyncIteration
         return item
@@ -121,7 +122,7 @@ class _ThreadSource(AsyncIterator[Any]):
     async def aclose(self) -> None:
         close = getattr(self._items, "close", None)
         if close is not None:
-            await anyio.to_thread.run_sync(self._run, close)
+            await anyio.to_thread.run_sync(self._run, close, abandon_on_cancel=True)
 
     def _run(self, step: Callable[..., Any], *args: Any) -> Any:
         with self._lock:
