@@ -7,11 +7,13 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dual_mode_streaming import Fold, collect, concat, last, to_list
 from dual_mode_streaming.folds import as_fold, by_function
+
+LAW = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclasses.dataclass
@@ -80,6 +82,7 @@ ITEMS = st.lists(
 
 
 @pytest.mark.parametrize("name", FOLDS)
+@LAW
 @given(items=ITEMS)
 def test_folding_step_by_step_is_the_function_of_the_list(name, items):
     fold, function, _ = FOLDS[name]
@@ -87,6 +90,7 @@ def test_folding_step_by_step_is_the_function_of_the_list(name, items):
 
 
 @pytest.mark.parametrize("name", FOLDS)
+@LAW
 @given(items=ITEMS)
 def test_a_snapshot_is_the_fold_of_the_items_so_far_and_changes_nothing(name, items):
     fold, function, _ = FOLDS[name]

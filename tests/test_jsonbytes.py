@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_serializer
 
@@ -25,6 +25,7 @@ from dual_mode_streaming.errors import ItemNotEncodable
 from dual_mode_streaming.jsonbytes import decode_json, encode_json
 
 BIG = 2**70
+LAW = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclasses.dataclass
@@ -376,6 +377,7 @@ SCALARS = st.none() | st.booleans() | NUMBERS | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 
 
+@LAW
 @given(VALUES)
 def test_what_is_decoded_is_what_was_encoded(value):
     encoded = encode_json(value)
@@ -383,6 +385,7 @@ def test_what_is_decoded_is_what_was_encoded(value):
     assert same(decode_json(encoded.decode()), value)
 
 
+@LAW
 @given(VALUES)
 def test_the_json_is_one_line_and_the_same_to_the_standard_library(value):
     encoded = encode_json(value)
@@ -404,6 +407,7 @@ def same(one, other):
 ODD = st.sampled_from([row[1] for row in RULES]) | st.floats() | SCALARS
 
 
+@LAW
 @given(
     st.recursive(ODD, lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner), max_leaves=8)
 )

@@ -5,6 +5,7 @@ The decoder has several ways through the same bytes. Every test of what it gives
 
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -219,7 +220,7 @@ def cut(data, places):
 
 
 @every_path
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(data=streams, places=cuts)
 @example(data=b"event:  \ndata: x\n\n", places=[])
 @example(data=b"id: \ndata: x\n\n", places=[])
@@ -283,9 +284,9 @@ def test_the_usual_streams_in_chunks_of_any_size(path):
     ]
     for shape in shapes:
         for line_end in ("\n", "\r\n", "\r"):
-            data = "".join(shape.format(i=i) for i in range(300)).replace("\n", line_end).encode()
+            data = "".join(shape.format(i=i) for i in range(120)).replace("\n", line_end).encode()
             expected = reference(data)
-            assert len(expected[0]) == 300
+            assert len(expected[0]) == 120
             for size in (7, 100, 1000, len(data)):
                 assert decode([data[at : at + size] for at in range(0, len(data), size)], path) == expected
 
@@ -380,7 +381,7 @@ def bounded_reference(data, limit):
 
 
 @every_path
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(data=streams, places=cuts, limit=st.integers(1, 60))
 def test_the_bound_does_not_depend_on_the_cuts(path, data, places, limit):
     expected = bounded_reference(data, limit)
@@ -442,6 +443,12 @@ def test_the_default_bound_is_a_mebibyte():
     assert len(SSEDecoder(None).feed(b"data: " + b"x" * 2**21 + b"\n\n")) == 1
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_bound_that_lets_nothing_pass_is_a_mistake(limit):
+    with pytest.raises(ValueError, match="above zero"):
+        SSEDecoder(limit)
+
+
 @every_path
 def test_comments_without_blank_lines_can_go_on_for_ever(path):
     decoder = decoder_on(path, 100)
@@ -464,21 +471,21 @@ def test_a_failed_decoder_keeps_nothing():
 @pytest.mark.parametrize(
     "data",
     [
-        b"data: x\n" * 300_000,  # one block
+        b"data: x\n" * 100_000,  # one block
         b"event: a\nevent: b\n" * 100_000 + b"\n",
-        b"id: a\n\0\n" * 200_000 + b"\n",
-        b"data: x\n" + b"event\n" * 300_000 + b"\n",
+        b"id: a\n\0\n" * 50_000 + b"\n",
+        b"data: x\n" + b"event\n" * 100_000 + b"\n",
         b": c\n" * 500_000,
-        b"\n" * 2_000_000,
-        b"\r" * 2_000_000,
-        b"\n\ndata: x\n" * 200_000,
+        b"\n" * 500_000,
+        b"\r" * 500_000,
+        b"\n\ndata: x\n" * 50_000,
     ],
     ids=["data", "names", "ids", "odd fields", "comments", "LF", "CR", "blocks"],
 )
 def test_hostile_streams_take_linear_time(data):
     # A path that looks at its bytes again and again would need hours here.
     events = decode([data], max_event_size=None)[0]
-    assert events == decode([data[:1_000_003], data[1_000_003:]], "line by line")[0]
+    assert events == decode([data[:100_003], data[100_003:]], "line by line")[0]
 
 
 # --- encoding ----------------------------------------------------------------------------------
@@ -519,7 +526,6 @@ class Wait(IntEnum):
         (ServerSentEvent(comment="c", retry=5), b": c\nretry: 5\n\n"),
         (ServerSentEvent(), b": \n\n"),
         (ServerSentEvent(raw="é\u2028😀"), "data: é\u2028😀\n\n".encode()),
-        (ServerSentEvent({"a": orjson.Fragment(b"[1,\n2,\r\n3]\n\nid: 9")}), b'data: {"a":[1, 2,  3]  id: 9}\n\n'),
     ],
     ids=repr,
 )
@@ -604,6 +610,13 @@ def test_an_event_is_refused_or_written_as_one_block(event):
     assert len(decode([frame])[0]) == event.is_item
 
 
+def test_a_json_text_of_several_lines_forges_none():
+    frame = encode_event(ServerSentEvent({"a": orjson.Fragment(b"[1,\n2,\r\n\r\n3]")}, event="n"))
+    [(name, text, _)] = decode([frame])[0]
+    assert (name, json.loads(text)) == ("n", {"a": [1, 2, 3]})
+    assert frame.count(b"\n") == 3
+
+
 def test_data_without_a_json_form_is_refused_with_its_place():
     with pytest.raises(ItemNotEncodable) as caught:
         encode_event(ServerSentEvent({"rows": [1, object()]}, event="n"))
@@ -620,5 +633,8 @@ import dual_mode_streaming.sse
 loaded = {name.split(".")[0] for name in sys.modules}
 print(sorted(loaded & {"asyncio", "anyio", "starlette", "fastapi", "pydantic", "httpx2", "httpx", "socket"}))
 """
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # A measurement of coverage would begin in the new process as well, and load modules of its own.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert result.stdout.strip() == "[]"

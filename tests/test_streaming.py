@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import re
+import threading
 
 import pytest
 from pydantic import BaseModel
@@ -816,6 +817,41 @@ async def test_clean_up_that_waits_is_waited_for(accept):
     await call.end()
     order.append("returned")
     assert order == ["clean", "returned"]
+
+
+@pytest.mark.asyncio
+@ALL_MODES
+async def test_a_thread_that_the_source_waits_for_ends_before_the_source_closes(accept, caplog):
+    """Who closes before frees what the thread still uses: a file, or a database that crashes then."""
+    order, may_end = [], threading.Event()
+    in_thread = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work():
+        loop.call_soon_threadsafe(in_thread.set)
+        assert may_end.wait(10)
+        order.append("thread")
+
+    async def source():
+        try:
+            await anyio.to_thread.run_sync(work)
+            await anyio.sleep(0)
+            yield 1
+        finally:
+            order.append("finally")
+
+    call = Call(respond(source(), close_timeout=0.01), headers=accept).begin()
+    await in_thread.wait()
+    await settle(3)
+    call.leave()
+    async with asyncio.timeout(10):
+        while "shielded" not in caplog.text:
+            await asyncio.sleep(0.001)
+    assert order == []
+    may_end.set()
+    await call.end()
+    assert order == ["thread", "finally"]
+    assert "left behind" not in caplog.text
 
 
 @pytest.mark.asyncio

@@ -1,18 +1,19 @@
-"""The lines of an event stream to events (WHATWG HTML, section 9.2.6), one by one or many at once.
+"""What the lines of an event stream say (WHATWG HTML, section 9.2.6): one by one, or many at once.
 
-`lines` is the standard's algorithm, one line at a time. The two other paths only run ahead of it, over blocks that
-are complete, and give what it would give:
+`lines` is the algorithm of the standard, one line at a time. Two faster paths run ahead of it over blocks that are
+complete, and give what it would give:
 
-- `_bulk` cuts a text at `LF LF data: `. Every cut is a border of two blocks, so a piece without LF is an event.
-- `_blocks` finds the usual blocks (a name and an id, if any, then data) with one regular expression.
+- `_bulk` cuts a text at `LF LF data: `. Each cut is a border of two blocks, so a piece without LF is an event.
+- `_blocks` finds the usual blocks (a name and ids, if any, and a line of data) with one regular expression.
 
 The rules of this file:
 
-- Every line ends in LF. The caller sees to that, and knows no blocks; this file knows no other line ends.
+- `read` is given complete lines with any line ends. The faster paths see LF only.
+- Whatever a faster path does not know for certain, it leaves to `lines`.
 - No path looks at a byte more than a few times, whatever the bytes are.
-- A block's size is that of all its lines, names and ignored fields too. A line end counts as one byte, a comment
-  that is complete counts nothing. So a block is open exactly if its size is not 0, and a stream of nothing but
-  comments can go on for ever.
+- A block has the size of all its lines, names and ignored fields too. Each line end but the last counts as one byte,
+  a complete comment as nothing. So a block is open exactly if its size is not 0, and a stream of nothing but comments
+  can go on for ever.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ _Draft: Any = type(
 
 
 class Interpreter:
-    """The state of one stream between its lines.
+    """The state of one stream between two of its lines.
 
     Args:
         limit: The largest size of a block in bytes; None for no bound.

@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.types import Send
 
-from .errors import DualModeError, ItemTooLarge
+from .errors import ItemTooLarge
 from .events import Outcome
 from .flow import Pace
 from .inbox import Inbox
@@ -65,10 +65,9 @@ class Answer(Life):
 
     # --- the source ----------------------------------------------------------------------------
 
-    def stop(self, outcome: Outcome, reason: DualModeError | None = None) -> None:
-        """End the response early."""
+    def cancelled(self) -> None:
+        """Let no further item pass: a source that goes on has swallowed its cancellation."""
         self.pace.stopped = True
-        super().stop(outcome, reason)
 
     def broken(self, error: BaseException) -> None:
         """Take note that the source is being closed because of an error."""

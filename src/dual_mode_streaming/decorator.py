@@ -109,15 +109,19 @@ def dual_mode(endpoint: Callable[..., Any] | None = None, /, **options: Any) -> 
         ValueError: An option is out of its range.
         TypeError: An option does not exist, or what is decorated is not a function.
     """
-    frame = sys._getframe(1)  # noqa: SLF001  the names that the endpoint's annotations may use
     if endpoint is not None:
-        return _decorate(endpoint, {}, frame.f_locals)
+        return _decorate(endpoint, {}, _names_around())
     Options(**{**options, "validate_items": False})  # a wrong option is told in the line that has it
 
     def decorate(endpoint: Callable[..., Any]) -> Decorated:
-        return _decorate(endpoint, options, frame.f_locals)
+        return _decorate(endpoint, options, _names_around())
 
     return decorate
+
+
+def _names_around() -> dict[str, Any]:
+    """Give the names that an endpoint's annotations may use where the decorator is applied to it."""
+    return dict(sys._getframe(2).f_locals)  # noqa: SLF001  Python has no other way
 
 
 def _decorate(endpoint: Callable[..., Any], given: Mapping[str, Any], names: Mapping[str, Any]) -> Decorated:
@@ -177,14 +181,15 @@ def _resolved(endpoint: Callable[..., Any], names: Mapping[str, Any]) -> inspect
         NameError: A name is neither in the endpoint's module nor where the decorator is used.
     """
     signature = inspect.signature(endpoint)
+    # The module's names come first, as they do for the function itself once it runs.
+    known = {**names, **getattr(inspect.unwrap(endpoint), "__globals__", {})}
 
     def value(annotation: Any, what: str) -> Any:
-        if not isinstance(annotation, str):
+        if annotation is inspect.Signature.empty or annotation is None:
             return annotation
-        module = getattr(inspect.unwrap(endpoint), "__globals__", {})
+        shell = types.SimpleNamespace(__annotations__={"it": annotation})
         try:
-            # The module's names come first, as they do for the function itself once it runs.
-            return eval(annotation, {**names, **module})  # noqa: S307  the author's own source code
+            return typing.get_type_hints(shell, known, include_extras=True)["it"]
         except NameError as missing:
             raise NameError(
                 f"{endpoint.__qualname__}: the annotation {annotation!r} of {what} cannot be resolved ({missing}). "
@@ -196,8 +201,9 @@ def _resolved(endpoint: Callable[..., Any], names: Mapping[str, Any]) -> inspect
         parameter.replace(annotation=value(parameter.annotation, f"parameter {name!r}"))
         for name, parameter in signature.parameters.items()
     ]
-    returns = value(signature.return_annotation, "the return value")
-    return signature.replace(parameters=parameters, return_annotation=returns)
+    return signature.replace(
+        parameters=parameters, return_annotation=value(signature.return_annotation, "the return value")
+    )
 
 
 def _is_response(annotation: Any) -> bool:

@@ -58,9 +58,7 @@ class DualModeRoute(APIRoute):
             self.stream_item_field = _field(name, self.stream_item_type)
 
     @property
-    def openapi_extra(  # pyright: ignore[reportIncompatibleVariableOverride]
-        self,
-    ) -> dict[str, Any] | None:
+    def openapi_extra(self) -> dict[str, Any] | None:
         """What is added to the operation in the OpenAPI document: the author's own, and what both modes need."""
         says: Declared | None = getattr(self, "_declared", None)
         if says is None:
@@ -68,7 +66,9 @@ class DualModeRoute(APIRoute):
         return _merged(_documented(self, says), self._openapi_extra or {})
 
     @openapi_extra.setter
-    def openapi_extra(self, extra: dict[str, Any] | None) -> None:
+    def openapi_extra(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self, extra: dict[str, Any] | None
+    ) -> None:
         self._openapi_extra = extra
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:

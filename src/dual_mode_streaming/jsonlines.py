@@ -18,6 +18,7 @@ put into an envelope of its own.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,7 @@ __all__ = [
 _BOM = b"\xef\xbb\xbf"
 _WHITE = b" \t\r\n"
 _ENVELOPE = frozenset({"data", "event", "id"})
+_OTHER_KEY = re.compile(rb'\{"(?:id|event)":(?:"[^"\\]*+"|\w++),"(?!(?:data|event|id)")[^"\\]*+"')
 
 
 def encode_line(value: Any) -> bytes:
@@ -265,7 +267,8 @@ def seal(item_json: bytes) -> bytes:
     # Only an object whose first key is one of the four can be meant, and our own encoder writes no white space. Any
     # other first byte behind the brace is the white space or the escape of a JSON text that the author has written.
     if item_json[:1] == b"{" and (item_json[1:3] in (b'"d', b'"e', b'"i') or item_json[1:2] not in b'"}'):
-        return _sealed(item_json)
+        # Items that begin with an id are common, and their next key tells that they are no envelope.
+        return item_json if _OTHER_KEY.match(item_json) else _sealed(item_json)
     if item_json[:3] == b'{"\\' or item_json[:1] in (b" ", b"\t", b"\n", b"\r"):
         return _sealed(item_json)
     return item_json

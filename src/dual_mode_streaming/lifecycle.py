@@ -92,6 +92,9 @@ class Life:
         """How many items the source has given so far."""
         return 0
 
+    def cancelled(self) -> None:
+        """Take note that the source is being cancelled."""
+
     def armed(self) -> None:
         """Set timers of your own: the source waits for the first time."""
 
@@ -266,6 +269,7 @@ class Life:
         if not self._cancel_is_due:
             self._cancels += 1
             self._task.cancel()
+            self.cancelled()
 
     # --- the end ---------------------------------------------------------------------------------
 

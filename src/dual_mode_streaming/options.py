@@ -64,18 +64,22 @@ class Options:
                 raise ValueError(f"{name}={value!r} must be above zero; None switches it off")
         if self.retry is not None:
             low, high = self.retry
-            if not 0 <= low <= high:
-                raise ValueError(f"retry={self.retry!r} must be a range of milliseconds, such as (1000, 2000)")
+            if not (type(low) is type(high) is int and 0 <= low <= high):
+                raise ValueError(
+                    f"retry={self.retry!r} must be a range of milliseconds, two whole numbers such as (1000, 2000)"
+                )
         if self.validate_items is True:
             raise ValueError(
                 "validate_items=True needs an endpoint under @dual_mode whose return annotation names the item type, "
                 "such as AsyncIterator[Row]; elsewhere give the type itself: validate_items=Row"
             )
         if self.validate_items is not False:
-            self.item_check = _item_check(self.validate_items)
+            try:
+                self.item_check = _known_item_check(self.validate_items)
+            except TypeError:  # some annotations cannot be hashed
+                self.item_check = _item_check(self.validate_items)
 
 
-@lru_cache(maxsize=256)
 def _item_check(item_type: Any) -> Callable[[int, Any], None]:
     """Give the function that refuses an item of another type. It needs Pydantic, which comes with FastAPI."""
     from pydantic import TypeAdapter, ValidationError
@@ -89,3 +93,7 @@ def _item_check(item_type: Any) -> Callable[[int, Any], None]:
             raise ItemInvalid(index) from error
 
     return check
+
+
+# A response that is made in an endpoint names the same type again with every request.
+_known_item_check = lru_cache(maxsize=256)(_item_check)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import AsyncGeneratorType
 from typing import Any
 
@@ -29,10 +29,12 @@ def open_source(content: Any) -> AsyncIterator[Any]:
         return _unwrapped(content)
     if isinstance(content, AsyncIterator):
         return content
+    if isinstance(content, type):
+        return open_source(content())
     if hasattr(content, "__aiter__"):
         return open_source(content.__aiter__())
-    if isinstance(content, (str, bytes, bytearray, memoryview, dict)):
-        raise TypeError(_not_a_source(content))
+    if isinstance(content, (str, bytes, bytearray, memoryview, Mapping)) or hasattr(content, "__pydantic_serializer__"):
+        raise TypeError(_not_a_source(content))  # one value, although it can be iterated
     if isinstance(content, (list, tuple)):
         return _from_sequence(content)
     if isinstance(content, Iterator):

@@ -49,14 +49,10 @@ def encode_event(event: ServerSentEvent) -> bytes:
         start = head.encode()
     except (AttributeError, TypeError, UnicodeEncodeError):
         check_event(event)
-        raise
+        raise  # pragma: no cover  the check finds what was wrong
     if not event.is_item:
         return start + b"\n" if start else b": \n\n"
-    body = encode_json(event.data)
-    if _LF in body or _CR in body:
-        # Only an orjson.Fragment brings a line break into JSON, and there it can be nothing but white space.
-        body = body.replace(b"\r", b" ").replace(b"\n", b" ")
-    return b"%bdata: %b\n\n" % (start, body)
+    return b"%bdata: %b\n\n" % (start, encode_json(event.data))
 
 
 def check_event(event: ServerSentEvent) -> None:
@@ -122,16 +118,21 @@ class SSEDecoder:
     A decoded event has its text as `data` and as `raw`, `event` is None for the name `message`, and `id` is the last
     event id of the stream so far (`""` if there was none); `retry` and `comment` are None.
 
-    The size of an event is that of all lines of its block, names and ignored fields too, where every line end counts
-    as one byte and a comment counts nothing once it is complete. It does not depend on how the bytes were cut.
+    The size of an event is that of all lines of its block, names and ignored fields too. Each line end but the last
+    counts as one byte, a complete comment as nothing. It does not depend on how the bytes were cut.
 
     Args:
         max_event_size: The largest event in bytes; None for no bound. Of a stream the decoder holds no more than that.
+
+    Raises:
+        ValueError: The bound is not above zero.
     """
 
     __slots__ = ("_after_cr", "_begin", "_fresh", "_held", "_special", "_stream", "_window")
 
     def __init__(self, max_event_size: int | None = 1_048_576) -> None:
+        if max_event_size is not None and max_event_size <= 0:
+            raise ValueError(f"the largest size must be above zero, or None for no bound, not {max_event_size!r}")
         self._stream = Interpreter(max_event_size)
         # A chunk is read in windows: the lists stay short, and the bytes in the processor's cache. They are smaller
         # than the bound, because blocks that may be over it are read line by line.

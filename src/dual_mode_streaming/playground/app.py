@@ -91,15 +91,15 @@ async def uploaded(request: Request) -> AsyncIterator[Upload]:
 
 @router.post("/import", summary="Import a CSV file", response_model=Summary, openapi_extra=_CSV_BODY)
 @dual_mode(fold=last)
-async def import_file(upload: Annotated[Upload, Depends(uploaded)]) -> AsyncIterator[Progress | Summary]:
+def import_file(upload: Annotated[Upload, Depends(uploaded)]) -> AsyncIterator[Progress | Summary]:
     """Read a CSV file of any size into SQLite.
 
     Send it as the body, or as the field `file` of a form. It is in UTF-8, its first row names the columns, and
     commas, semicolons, tabs or bars separate them. A stream tells the progress and ends with the summary; the batch
     answer is the summary. Bad rows are named by their line, and the rest is kept. The database is gone afterwards.
     """
-    async for news in import_csv(upload.file, upload.size):
-        yield news
+    # Handed over as it is. Around it another generator would have to see to it that this one is closed.
+    return import_csv(upload.file, upload.size)
 
 
 async def index() -> FileResponse:
