@@ -117,8 +117,8 @@ def text_of(chunks: Iterable[bytes]) -> Iterator[str]:
 def httpx_sse(chunks: Iterable[bytes]) -> Iterator[Any]:
     module = importlib.import_module("httpx_sse._decoders")
     lines, decoder = module.SSELineDecoder(), module.SSEDecoder()
-    for text in chain(text_of(chunks), ("",)):
-        for line in lines.decode(text) if text else lines.flush():
+    for text in chain(text_of(chunks), (None,)):
+        for line in lines.flush() if text is None else lines.decode(text):
             event = decoder.decode(line)
             if event is not None:
                 yield event
@@ -198,9 +198,13 @@ def spread(ratios: list[float]) -> str:
 
 
 def compare_decoders(
-    chunk_size: int, shapes: Iterable[str], size: int, rounds: int, right: dict[str, set[str]]
+    decoders: dict[str, Decoder],
+    right: dict[str, set[str]],
+    chunk_size: int,
+    shapes: Iterable[str],
+    size: int,
+    rounds: int,
 ) -> None:
-    decoders = peers()
     table = Table(
         title=f"Decoders, chunks of {chunk_size} bytes, {size / 1e6:g} MB, {rounds} rounds: their time / ours"
     )

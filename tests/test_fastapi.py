@@ -513,6 +513,26 @@ async def test_a_generator_with_response_class_is_closed_when_its_client_leaves(
     assert order == ["closed", "returned"]
 
 
+@pytest.mark.asyncio
+@each_mode
+async def test_a_generator_with_response_class_is_closed_when_an_item_breaks_the_stream(accept):
+    """It hangs at a `yield` then, inside a generator of FastAPI's that would leave it to the garbage collector."""
+    order = []
+    app = make_app(None)
+
+    @app.get("/", response_class=DualModeResponse)
+    async def rows():
+        try:
+            yield object()
+        finally:
+            await asyncio.sleep(0)
+            order.append("closed")
+
+    assert (await Call(app, headers={"accept": accept}).run()).status == 500
+    order.append("returned")
+    assert order == ["closed", "returned"]
+
+
 @each_mode
 def test_a_sync_generator_with_response_class(accept):
     app = make_app(None)

@@ -122,6 +122,16 @@ async def test_a_source_that_needs_no_wrapper_gets_none():
 
 
 @pytest.mark.asyncio
+async def test_a_generator_that_only_has_the_name_of_fastapis_wrapper():
+    async def _async_stream_raw():
+        yield 1
+
+    source = _async_stream_raw()
+    assert open_source(source) is source
+    await close_source(source)
+
+
+@pytest.mark.asyncio
 async def test_nothing_runs_when_a_source_is_opened():
     def started():
         pytest.fail("the source ran when it was opened")
@@ -414,7 +424,18 @@ async def test_the_request_of_a_source_is_found(where):
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("make", [agen, gen, AsyncSteps, lambda: [1], lambda: 5, lambda: with_argument(Request, str)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        agen,
+        gen,
+        AsyncSteps,
+        lambda: [1],
+        lambda: 5,
+        lambda: with_argument(Request, str),
+        lambda: with_holder(AsyncSteps()),
+    ],
+)
 async def test_a_source_without_a_request(make):
     source = make()
     assert request_of(source) is None

@@ -6,6 +6,8 @@ import logging
 import re
 import threading
 
+import anyio
+import anyio.to_thread
 import pytest
 from pydantic import BaseModel
 from starlette.applications import Starlette
