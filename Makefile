@@ -33,10 +33,10 @@ example-%: .venv/.run
 test: .venv/.dev ## run every test, with coverage
 	$(PY) -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
 
-lint: .venv/.dev ## check style, formatting and types
+lint: .venv/.dev ## check style, formatting and types (ruff and mypy)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@$(MAKE) --no-print-directory types
+	$(BIN)/mypy
 
 format: .venv/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
@@ -47,7 +47,7 @@ types: .venv/.dev ## check types with mypy and pyright
 	$(BIN)/pyright
 
 docs: .venv/.dev ## build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/.dev ## run all benchmarks, with the newest peers
 	@for file in benchmarks/[a-z]*.py; do $(PY) $$file || exit 1; done

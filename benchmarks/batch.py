@@ -56,15 +56,6 @@ def returned(source):
 
 
 def decorated(source):
-    @dual_mode
-    async def endpoint(request: Request) -> AsyncIterator[dict]:
-        async for item in source():
-            yield item
-
-    return endpoint
-
-
-def decorated_itself(source):
     """The usual form: the endpoint is the source. By hand it would be a loop in the endpoint."""
     if source is rows:
 
@@ -83,7 +74,7 @@ def decorated_itself(source):
     return endpoint
 
 
-VARIANTS = {"by hand": by_hand, "returned": returned, "@dual_mode": decorated_itself}
+VARIANTS = {"by hand": by_hand, "returned": returned, "@dual_mode": decorated}
 SOURCES = {"ready": rows, "waits once": waiting_rows}
 
 

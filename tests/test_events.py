@@ -34,7 +34,7 @@ def test_an_event_is_a_value():
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, False),
+        ({}, True),
         ({"comment": "c"}, False),
         ({"comment": ""}, False),
         ({"retry": 5}, False),

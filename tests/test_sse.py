@@ -524,7 +524,7 @@ class Wait(IntEnum):
         (ServerSentEvent(comment=""), b": \n\n"),
         (ServerSentEvent(comment="a\nb\r\nc\r"), b": a\n: b\n: c\n: \n\n"),
         (ServerSentEvent(comment="c", retry=5), b": c\nretry: 5\n\n"),
-        (ServerSentEvent(), b": \n\n"),
+        (ServerSentEvent(), b"data: null\n\n"),
         (ServerSentEvent(raw="é\u2028😀"), "data: é\u2028😀\n\n".encode()),
     ],
     ids=repr,

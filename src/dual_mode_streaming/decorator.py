@@ -212,6 +212,9 @@ def _is_response(annotation: Any) -> bool:
 
 def _item_type(returns: Any) -> Any:
     """Read the type of one item from what a generator function says it returns. Events are not items."""
+    if typing.get_origin(returns) in (typing.Union, types.UnionType):
+        # `AsyncIterator[Row] | Response`: a source, or a finished response in its place.
+        returns = next((kind for kind in typing.get_args(returns) if typing.get_origin(kind) in _SOURCES), None)
     if typing.get_origin(returns) not in _SOURCES or not typing.get_args(returns):
         return None
     item = typing.get_args(returns)[0]

@@ -36,7 +36,9 @@ class ServerSentEvent:
 
     @property
     def is_item(self) -> bool:
-        """Whether the event carries something: data, or a name or id with the data null."""
+        """Whether the event carries data, be it null; an event that has only a comment or a retry time does not."""
+        if self.comment is None and self.retry is None:
+            return True
         return self.data is not None or self.raw is not None or self.event is not None or self.id is not None
 
 

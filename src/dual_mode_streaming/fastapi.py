@@ -7,17 +7,23 @@ answers HEAD where it answers GET.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+import re
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi.routing import APIRoute
-from pydantic import RootModel
+from fastapi.routing import APIRoute, _effective_route_context_var
+from fastapi.utils import create_model_field
+from pydantic import RootModel, TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from .decorator import Declared, declared
 from .errors import Problem
 from .modes import SSE, STREAM_TYPES, ResponseMode
-from .streaming import HEAD_REQUEST
+from .streaming import HEAD_REQUEST, DualModeResponse
 
 __all__ = ["DualModeRoute"]
 
@@ -47,15 +53,25 @@ class DualModeRoute(APIRoute):
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, endpoint, **options)
         says = declared(endpoint)
+        if says is not None and says.options.mode is ResponseMode.STREAM:
+            # Its class attribute `media_type` is None, so FastAPI documents no JSON that is never sent.
+            options["response_class"] = DualModeResponse
+        super().__init__(path, endpoint, **options)
         self._declared: Declared | None = says
         if says is not None and says.item_type is not None:
-            # A model of its own puts the item type among the components, under a name that is known here.
-            name = f"{self.unique_id}_item"
-            root: Any = RootModel
-            self.stream_item_type = type(name, (root[says.item_type],), {"__module__": __name__})
-            self.stream_item_field = _field(name, self.stream_item_type)
+            component = _component(says.item_type)
+            self.stream_item_type = component
+            self.stream_item_field = create_model_field(name=component.__name__, type_=component, mode="serialization")
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Give the handler of the route; when the route is being included elsewhere, document it for that place."""
+        context: Any = _effective_route_context_var.get()
+        says: Declared | None = getattr(self, "_declared", None)
+        if says is not None and context is not None and context.original_route is self:
+            # Only here is the application known whose document it will be.
+            context.openapi_extra = _merged(_documented(context, says), self._openapi_extra or {})
+        return super().get_route_handler()
 
     @property
     def openapi_extra(self) -> dict[str, Any] | None:
@@ -79,13 +95,20 @@ class DualModeRoute(APIRoute):
         await super().handle(scope, receive, send)
 
 
-def _field(name: str, type_: Any) -> Any:
-    from fastapi.utils import create_model_field
+def _component(item_type: Any) -> Any:
+    """Make a model for one kind of item, under a name in the document's components that is known and its own.
 
-    return create_model_field(name=name, type_=type_, mode="serialization")
+    FastAPI only names components of models that it is given, and renames those that share a name.
+    """
+    name = re.sub(r"\W+", "_", getattr(item_type, "__name__", "Item"))
+    told = f"{getattr(item_type, '__module__', '')}.{getattr(item_type, '__qualname__', item_type)}"
+    schema = TypeAdapter(item_type).json_schema(mode="serialization")
+    digest = hashlib.sha256((told + json.dumps(schema, sort_keys=True)).encode()).hexdigest()[:8]
+    root: Any = RootModel
+    return type(f"{name}_item_{digest}", (root[item_type],), {"__module__": __name__})
 
 
-def _documented(route: APIRoute, says: Declared) -> dict[str, Any]:
+def _documented(route: Any, says: Declared) -> dict[str, Any]:
     app = route.dependency_overrides_provider
     version = str(getattr(app, "openapi_version", "3.1.0"))
     keyword = "x-itemSchema" if version.startswith(("3.0", "3.1")) else "itemSchema"
@@ -112,7 +135,20 @@ def _documented(route: APIRoute, says: Declared) -> dict[str, Any]:
                     "schema": {"type": "boolean"},
                 }
             )
+    authors = {str(status): response for status, response in route.responses.items()}
+    responses = _without(responses, authors)
     return {"responses": responses, **({"parameters": parameters} if parameters else {})}
+
+
+def _without(ours: dict[str, Any], authors: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the author says already: FastAPI puts ours over it."""
+    kept: dict[str, Any] = {}
+    for name, value in ours.items():
+        if name not in authors:
+            kept[name] = value
+        elif isinstance(value, dict) and isinstance(authors[name], dict):
+            kept[name] = _without(value, authors[name])
+    return kept
 
 
 def _merged(ours: dict[str, Any], authors: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ A format turns items into frames and knows its last words. It holds no item back
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ TERMINAL_ID = "dms-done"
 RESERVED_NAMES = frozenset({"done", "error", "gap"})
 
 
-class Format:
+class Format(ABC):
     """The frames of one media type.
 
     Attributes:
@@ -35,21 +36,21 @@ class Format:
     content_type: str
     aborts: bool = False
 
+    @abstractmethod
     def item(self, item: Any) -> bytes:
         """Give the frame of a plain item.
 
         Raises:
             ItemNotEncodable: The item has no JSON form.
         """
-        raise NotImplementedError  # pragma: no cover  every format has its own
 
+    @abstractmethod
     def event(self, event: ServerSentEvent) -> bytes:
         """Give the frame of an event with a name, an id or other fields; empty where the format cannot say it.
 
         Raises:
             InvalidEvent: A field would forge a line, or the name is the library's own.
         """
-        raise NotImplementedError  # pragma: no cover  every format has its own
 
     def control(self, event: ServerSentEvent) -> tuple[bytes, bytes]:  # noqa: ARG002  only SSE can say it
         """Give the frames of an event that is no item: what opens the next frame with data, and what goes at once.
@@ -66,9 +67,9 @@ class Format:
         """Give the last frame of a stream that is complete."""
         return b""
 
+    @abstractmethod
     def error(self, problem: Problem) -> bytes:
         """Give the last frame of a stream that failed."""
-        raise NotImplementedError  # pragma: no cover  every format has its own
 
     def heartbeat(self, lines: bool) -> bytes:  # noqa: ARG002  only NDJSON makes a difference
         """Give the frame that says nothing; empty where there is none."""

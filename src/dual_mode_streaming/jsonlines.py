@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +62,7 @@ def encode_record(value: Any) -> bytes:
     return b"\x1e" + encode_json(value) + b"\n"
 
 
-class _Decoder:
+class _Decoder(ABC):
     """What both decoders share: records cut out of a stream of bytes, within a bound, and counted."""
 
     _separator: bytes
@@ -70,8 +71,7 @@ class _Decoder:
         if limit is not None and limit <= 0:
             raise ValueError(f"the largest size must be above zero, or None for no bound, not {limit!r}")
         self._limit = limit
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._held = bytearray()
         self._dropping = False
         self._given = 0
 
@@ -96,30 +96,29 @@ class _Decoder:
         """Keep a part of the record that is coming, or give the record up."""
         if not part or self._dropping:
             return
-        self._parts.append(part)
-        self._size += len(part)
-        if self._limit is not None and self._size > self._limit:
-            self._too_large(b"".join(self._parts), found)
+        self._held += part
+        if self._limit is not None and len(self._held) > self._limit:
+            self._too_large(bytes(self._held), found)
 
     def _too_large(self, record: bytes, found: list[Any]) -> None:  # noqa: ARG002  sequences look into it
         """Give up a record over the bound."""
         self._give(found, EventTooLarge(self._limit or 0, index=self._given))
         self._dropping = True
-        self._parts.clear()
+        self._held.clear()
 
     def _close(self, found: list[Any]) -> None:
         """The record that was coming is complete."""
-        record = b"".join(self._parts)
+        record = bytes(self._held)
         dropped, self._dropping = self._dropping, False
-        self._parts.clear()
-        self._size = 0
+        self._held.clear()
         if not dropped:
             self._read(record, found)
 
+    @abstractmethod
     def _read(self, record: bytes, found: list[Any]) -> None:
-        raise NotImplementedError  # pragma: no cover  each decoder has its own
+        """Give what a complete record is worth."""
 
-    def _peek(self, found: list[Any]) -> None:
+    def _peek(self, found: list[Any]) -> None:  # noqa: B027  a hook, of use to sequences only
         """Look at the record that is coming, whether it can be given already."""
 
     def _give(self, found: list[Any], value: Any) -> None:
@@ -212,21 +211,19 @@ class JSONSeqDecoder(_Decoder):
 
     def _peek(self, found: list[Any]) -> None:
         """Give the value of a record that is complete, instead of waiting for the RS of the next one."""
-        if not self._begun or self._early or not self._parts or not self._parts[-1].endswith(b"\n"):
+        if not self._begun or self._early or not self._held.endswith(b"\n"):
             return
         # A record that comes in many pieces is not read anew with each: the effort stays in proportion to its size.
-        if self._tried > 8 * self._size + 65_536:
+        if self._tried > 8 * len(self._held) + 65_536:
             return
-        self._tried += self._size
-        record = b"".join(self._parts)
-        self._parts[:] = [record]
+        self._tried += len(self._held)
         try:
-            value = decode_json(record)
+            value = decode_json(bytes(self._held))
         except ValueError:
             return
         self._give(found, value)
         self._early = True
-        self._parts.clear()
+        self._held.clear()
 
     def _give_first(self, record: bytes, found: list[Any], within: int) -> bool:
         """Give the value on the first lines of a bad record, as it is given if these lines come alone."""
@@ -244,7 +241,7 @@ class JSONSeqDecoder(_Decoder):
         self._give(found, value)
         self._early = True
         self._trailing = bool(rest.strip(_WHITE))
-        self._parts.clear()
+        self._held.clear()
         return True
 
 

@@ -65,7 +65,7 @@ def request_of(source: Any) -> Request | None:
     """Find the request that a source may read the body of: among the arguments and closure of its generator.
 
     A source that reads the body while it runs and the watch for a disconnect both want the server's messages. Who
-    finds the request can make them share (see `disconnect.py`). A source that hides its request deeper than in an
+    finds the request can make them share (see `inbox.py`). A source that hides its request deeper than in an
     argument, a closure or an attribute of one of them should read the body before it is handed over.
     """
     frame = getattr(source, "ag_frame", None) or getattr(source, "gi_frame", None)

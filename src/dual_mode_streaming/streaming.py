@@ -25,7 +25,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from .errors import DualModeError, Problem
+from .errors import DualModeError, Problem, StreamAborted
 from .exchange import DECIDED_HEADERS, Exchange, answer_error
 from .folds import Fold, collect
 from .formats import TERMINAL_ID
@@ -169,6 +169,16 @@ class DualModeResponse(Response):
             await _refuse_websocket(scope, send)
             return
         try:
+            await self._respond(scope, receive, send)
+        except StreamAborted:
+            if self.background is not None:
+                await self.background()
+            raise
+        if self.background is not None:
+            await self.background()
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
             choice = self._choose(scope)
             source = None if self._needs_no_source(scope, choice) else open_source(self.source)
         except BaseException as error:
@@ -186,8 +196,6 @@ class DualModeResponse(Response):
             await exchange.batch(source)
         else:
             await exchange.stream(source)
-        if self.background is not None:
-            await self.background()
 
     # --- before the source runs --------------------------------------------------------------------
 
