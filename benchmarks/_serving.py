@@ -105,9 +105,7 @@ def _serve() -> None:
     port, module, factory, *arguments = sys.argv[1:]
     os.sched_setaffinity(0, {SERVER_CORE})
     app = getattr(importlib.import_module(module), factory)(*arguments)
-    uvicorn.run(
-        app, port=int(port), loop="uvloop", http="httptools", access_log=False, log_level="error", backlog=8192
-    )
+    uvicorn.run(app, port=int(port), loop="uvloop", http="httptools", access_log=False, log_level="error", backlog=8192)
 
 
 if __name__ == "__main__":
