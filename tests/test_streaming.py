@@ -1126,3 +1126,20 @@ async def test_nothing_is_logged_when_all_is_well(caplog):
     for accept in ({}, SSE, NDJSON):
         await Call(respond(items(1)), headers=accept).run()
     assert caplog.records == []
+
+
+@ALL_MODES
+def test_another_event_loop_is_refused_clearly(accept):
+    async def app(scope, receive, send):
+        raise AssertionError("not called")
+
+    async def receive():
+        raise AssertionError("not called")
+
+    scope = {"type": "http", "method": "GET", "headers": [(b"accept", accept.get("accept", "*/*").encode())]}
+    source = items(1)
+    response = DualModeResponse(source)({**scope, "query_string": b"", "http_version": "1.1"}, receive, app)
+    with pytest.raises(RuntimeError, match="needs asyncio or uvloop"):
+        response.send(None)  # stepped by hand, as by the loop of somebody else
+    with pytest.raises(StopIteration):
+        source.aclose().send(None)

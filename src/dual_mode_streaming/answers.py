@@ -99,7 +99,8 @@ class Answer(Life):
 
     def _begin_side(self, body: bytes) -> None:
         """Send something while the source waits, in a task beside it. Never two sends at once."""
-        if self._side is None and not self._sending and self.stopped is None:
+        # With eager tasks (Python 3.12) a send may be over before its task is known here.
+        if (self._side is None or self._side.done()) and not self._sending and self.stopped is None:
             self._side = self._loop.create_task(self._say_aside(body))
 
     async def _say_aside(self, body: bytes) -> None:

@@ -83,8 +83,8 @@ class Exchange:
         inbox = self._inbox(source) if may_have_body(self._scope) else None
         late: LateLife | None = None
         body, error = b"", None
-        work = gathering.run()
         scope = innermost_scope(current_task())
+        work = gathering.run()
         try:
             try:
                 waits_for = work.send(None)
@@ -125,6 +125,7 @@ class Exchange:
 
     async def stream(self, source: Any) -> None:
         """Answer item by item."""
+        current_task()  # fails clearly where asyncio does not run
         format_ = format_for(self._choice.media_type)
         answer = StreamAnswer(source, self._options, self._inbox(source), self._send, self.head, format_)
         await self._run(answer, answer.work())
@@ -137,7 +138,8 @@ class Exchange:
         if stand_in is not None:
             # FastAPI has the status of the route on the route, and what the endpoint set on the stand-in.
             status = stand_in.status_code or getattr(self._scope.get("route"), "status_code", None) or status
-            headers = headers + [pair for pair in stand_in.raw_headers if pair[0] not in DECIDED_HEADERS]
+            if stand_in.raw_headers:
+                headers = headers + [pair for pair in stand_in.raw_headers if pair[0] not in DECIDED_HEADERS]
         streams = choice.mode is ResponseMode.STREAM
         ours = [_CONTENT_TYPES.get(choice.media_type) or (b"content-type", choice.media_type.encode("latin-1"))]
         if length is not None:

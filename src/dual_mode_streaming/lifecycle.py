@@ -310,10 +310,17 @@ class Life:
 
 
 def current_task() -> asyncio.Task[Any]:
-    """Give the task of the response."""
-    task = asyncio.current_task()
-    if task is None:  # pragma: no cover  a server always runs the application in a task
-        raise RuntimeError("a response must run in an asyncio task")
+    """Give the task of the response.
+
+    Raises:
+        RuntimeError: There is none: the server runs another event loop than asyncio's.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    if task is None:
+        raise RuntimeError("a response of dual-mode-streaming needs asyncio or uvloop; no task of them is running")
     return task
 
 
