@@ -138,7 +138,8 @@ async def test_lines_and_records(media_type, body):
 
 
 @pytest.mark.asyncio
-async def test_items_that_are_ready_together_travel_together():
+async def test_items_that_are_ready_together_travel_together(monkeypatch):
+    monkeypatch.setattr("dual_mode_streaming.flow.monotonic", lambda: 0.0)  # however slow the machine is
     call = await Call(respond(items(*range(500))), headers=NDJSON).run()
     assert len(call.bodies) == 1
 
@@ -1143,3 +1144,165 @@ def test_another_event_loop_is_refused_clearly(accept):
         response.send(None)  # stepped by hand, as by the loop of somebody else
     with pytest.raises(StopIteration):
         source.aclose().send(None)
+
+
+# --- sends beside the source ---------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_a_heartbeat_that_blocks_cuts_the_client_off():
+    source, ends = Gated([1]), Ends()
+    call = Call(respond(source, commit_after=0, heartbeat=0.005, send_timeout=0.02, on_finish=ends), headers=SSE)
+    call.begin()
+    await call.until_body_has(b": \n\n")
+    call.stop_reading()
+    with pytest.raises(errors.StreamAborted):
+        await call.end()
+    assert ends.seen == [(Outcome.SLOW_CLIENT, {"data": []})]
+    assert source.closed.is_set()
+
+
+@pytest.mark.asyncio
+async def test_a_heartbeat_that_fails_means_the_client_is_gone():
+    source, ends = Gated([1]), Ends()
+    call = Call(respond(source, commit_after=0, heartbeat=0.005, on_finish=ends), headers=SSE).begin()
+    await call.until_body_has(b": \n\n")
+    call.send_error = ConnectionResetError("gone")
+    await call.end()
+    assert ends.seen == [(Outcome.CLIENT_GONE, {"data": []})]
+    assert source.closed.is_set()
+
+
+@pytest.mark.asyncio
+async def test_a_heartbeat_that_fails_for_another_reason_is_not_hidden():
+    source, ends = Gated([1]), Ends()
+    call = Call(respond(source, commit_after=0, heartbeat=0.005, on_finish=ends), headers=SSE).begin()
+    await call.until_body_has(b": \n\n")
+    call.send_error = RuntimeError("broken middleware")
+    with pytest.raises(RuntimeError, match="broken middleware"):
+        await call.end()
+    assert source.closed.is_set()
+
+
+@pytest.mark.asyncio
+async def test_items_wait_for_a_heartbeat_that_is_under_way():
+    source = Gated([1])
+    call = Call(respond(source, commit_after=0, heartbeat=0.005), headers=SSE).begin()
+    await call.until(lambda: call.started)
+    call.stop_reading()
+    await call.until_blocked()
+    source.open(2)
+    await settle()
+    call.read_on()
+    await call.end()
+    assert call.complete
+    assert b"data: 1\n\n" in call.body
+
+
+@pytest.mark.asyncio
+async def test_the_last_words_give_up_after_the_send_timeout():
+    source, ends = Gated([1, 2]), Ends()
+    call = Call(respond(source, deadline=0.03, send_timeout=0.02, on_finish=ends), headers=SSE).begin()
+    source.open()
+    await call.until_body_has(b"data: 1")
+    call.stop_reading()
+    await call.end()
+    assert ends.seen[0][0] is Outcome.DEADLINE
+    assert b"event: error" not in call.body
+    assert not call.complete
+
+
+@pytest.mark.asyncio
+@ALL_MODES
+async def test_a_channel_that_fails_counts_as_a_client_that_has_left(accept):
+    source, ends = Gated([1]), Ends()
+    sent = []
+
+    async def receive():
+        raise RuntimeError("the channel is broken")
+
+    async def send(message):
+        sent.append(message)
+
+    response = DualModeResponse(source, on_finish=ends)
+    async with asyncio.timeout(10):
+        await response(Call(None, headers=accept).scope, receive, send)
+    assert source.closed.is_set()
+    assert ends.seen == [(Outcome.CLIENT_GONE, {"data": []})]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("on_finish", [None, Ends()])
+async def test_a_small_batch_whose_client_has_left(on_finish):
+    call = Call(respond(items(1), on_finish=on_finish))
+    call.send_error = ConnectionResetError("gone")
+    await call.run()
+    assert on_finish is None or on_finish.seen == [(Outcome.CLIENT_GONE, {"data": [1]})]
+
+
+@pytest.mark.asyncio
+async def test_a_large_batch_to_a_client_that_takes_no_byte():
+    ends = Ends()
+    call = Call(respond(items("x" * 100_000), send_timeout=0.02, on_finish=ends))
+    call.stop_reading()
+    with pytest.raises(errors.StreamAborted):
+        await call.run()
+    assert ends.seen[0][0] is Outcome.SLOW_CLIENT
+
+
+@pytest.mark.asyncio
+async def test_a_blocked_client_does_not_make_the_source_idle():
+    source, ends = Gated([1, 2]), Ends()
+    call = Call(respond(source, idle_timeout=0.02, on_finish=ends), headers=NDJSON)
+    call.stop_reading()
+    call.begin()
+    source.open()
+    await call.until_blocked()
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+    assert ends.seen == []
+    source.open(2)
+    call.read_on()
+    await call.end()
+    assert ends.seen == [(Outcome.DONE, {"data": [1, 2]})]
+
+
+@pytest.mark.asyncio
+@ALL_MODES
+async def test_a_source_that_raises_while_it_is_cancelled(accept, caplog):
+    waiting = asyncio.Event()
+
+    async def source():
+        try:
+            waiting.set()
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("cannot close")
+        yield
+
+    ends = Ends()
+    call = Call(respond(source(), on_finish=ends), headers=accept).begin()
+    await waiting.wait()
+    await settle()
+    call.leave()
+    await call.end()
+    assert ends.seen == [(Outcome.CLIENT_GONE, {"data": []})]
+    assert "cannot close" in caplog.text
+
+
+@pytest.mark.asyncio
+@ALL_MODES
+async def test_a_server_that_cancels_twice_leaves_a_source_that_ignores_it_behind(accept, caplog):
+    source = Gated([1], ignores_cancel=True)
+    call = Call(respond(source, close_timeout=0.02), headers=accept).begin()
+    await source.waiting.wait()
+    call.leave()
+    async with asyncio.timeout(10):
+        while not source.seen:
+            await asyncio.sleep(0.001)
+    call.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call.end()
+    assert "left behind" in caplog.text
+    source.open(2)
+    await source.closed.wait()

@@ -189,6 +189,8 @@ class Exchange:
 
     async def _last_words(self, answer: Answer, outcome: Outcome, error: Exception | None) -> None:
         """Tell a client that is still there how its answer ended, if that is not by being complete."""
+        if answer.send_failure is not None and not isinstance(answer.send_failure, OSError):
+            raise answer.send_failure  # middleware is broken; nothing more can be sent
         if outcome is Outcome.CLIENT_GONE or answer.client_gone:
             if not answer.started:
                 await _answer_nobody(self._send)
