@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from asgi import Call
-from dual_mode_streaming import DualModeResponse, Outcome, ServerSentEvent, errors, last, to_list
+from dual_mode_streaming import DualModeResponse, Outcome, ServerSentEvent, concat, errors, last, to_list
 from dual_mode_streaming.sse import SSEDecoder
 
 SSE = {"accept": "text/event-stream"}
@@ -474,6 +474,15 @@ async def test_a_batch_over_its_bound_says_how_to_ask_for_a_stream():
         10,
     )
     assert "text/event-stream" in problem["detail"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("bound", [1, 3, 8, 9, 40])
+@pytest.mark.parametrize("fold", [to_list, concat()], ids=["to_list", "concat"])
+async def test_the_bound_of_a_batch_is_exact(bound, fold):
+    for count, status in ((bound, 200), (bound + 1, 413)):
+        call = await Call(respond(items(*range(count)), batch_max_items=bound, fold=fold)).run()
+        assert call.status == status
 
 
 @pytest.mark.asyncio

@@ -43,15 +43,15 @@ class Gathering:
         self.source = source
         self.options = options
         self.fold: Fold[Any, Any] = options.fold
-        self.state = self.fold.start()
+        # A fold over a list needs no call per item.
+        self._is_list = type(self.fold).step is ListFold.step
+        self.state: Any = [] if self._is_list else self.fold.start()
         self.pace = Pace(LOOK_FIRST)
         self.broken: BaseException | None = None
         """Why the source is being closed before its end."""
         self.on_error: Callable[[BaseException], None] = _nothing
         """Called before the source is closed because of an error."""
         self._count = 0
-        # A fold over a list needs no call per item.
-        self._is_list = type(self.fold).step is ListFold.step
 
     @property
     def items(self) -> int:

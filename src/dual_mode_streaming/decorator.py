@@ -144,10 +144,11 @@ def _decorate(endpoint: Callable[..., Any], given: Mapping[str, Any], names: Map
     async def respond(*args: Any, **kwargs: Any) -> Response:
         stand_in = kwargs.pop(_STAND_IN, None) if own_stand_in is None else kwargs.get(own_stand_in)
         content = endpoint(*args, **kwargs)
-        if inspect.iscoroutine(content):
-            content = await content
-        if isinstance(content, Response):
-            return content
+        if content.__class__ is not types.AsyncGeneratorType:
+            if inspect.iscoroutine(content):
+                content = await content
+            if isinstance(content, Response):
+                return content
         response = DualModeResponse.with_options(content, options)
         response.stand_in = stand_in
         return response

@@ -113,9 +113,10 @@ class Exchange:
     async def _send_at_once(self, body: bytes) -> None:
         """Hand a small body to the server. No life has begun, and none is needed for that."""
         status, headers = self.head(len(body))
+        send = self._send
         try:
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
-            await self._send({"type": "http.response.body", "body": body, "more_body": False})
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body, "more_body": False})
         except OSError:
             logger.debug("the client left before it had its answer", exc_info=True)
 

@@ -16,6 +16,8 @@ from typing import Any
 import anyio.to_thread
 from starlette.requests import Request
 
+_FASTAPI_WRAPPER = "_async_stream_raw"
+
 __all__ = ["close_source", "open_source", "request_of"]
 
 
@@ -25,8 +27,8 @@ def open_source(content: Any) -> AsyncIterator[Any]:
     Raises:
         TypeError: The content is not a source.
     """
-    if inspect.isasyncgen(content):
-        return _unwrapped(content)
+    if content.__class__ is AsyncGeneratorType:
+        return _unwrapped(content) if content.ag_code.co_name == _FASTAPI_WRAPPER else content
     if isinstance(content, AsyncIterator):
         return content
     if isinstance(content, type):
@@ -86,11 +88,8 @@ def _unwrapped(source: AsyncGeneratorType[Any, Any]) -> AsyncIterator[Any]:
     The wrapper does not close what it wraps, which would break the promise that a source is closed before the
     response returns; and it sleeps after every item, which the pump makes needless.
     """
-    if source.ag_code.co_name == "_async_stream_raw":
-        inner = source.ag_frame.f_locals.get("async_gen") if source.ag_frame is not None else None
-        if isinstance(inner, AsyncIterator):
-            return inner
-    return source
+    inner = source.ag_frame.f_locals.get("async_gen") if source.ag_frame is not None else None
+    return inner if isinstance(inner, AsyncIterator) else source
 
 
 async def _from_sequence(items: list[Any] | tuple[Any, ...]) -> AsyncIterator[Any]:

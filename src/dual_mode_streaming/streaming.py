@@ -84,6 +84,11 @@ class DualModeResponse(Response):
         TypeError: The fold is none.
     """
 
+    status_code = 200
+    background = None
+    stand_in: Response | None = None
+    """A response that stands for this one while the source runs: FastAPI's `response: Response` parameter."""
+
     def __init__(
         self,
         content: Any,
@@ -133,24 +138,6 @@ class DualModeResponse(Response):
             on_finish=on_finish,
             debug=debug,
         )
-        self._set_up(content, options, status_code, headers, media_type, background)
-
-    @classmethod
-    def with_options(cls, content: Any, options: Options) -> DualModeResponse:
-        """Make a response of options that were checked before, as `@dual_mode` does for each request."""
-        response = cls.__new__(cls)
-        response._set_up(content, options)  # noqa: SLF001
-        return response
-
-    def _set_up(
-        self,
-        content: Any,
-        options: Options,
-        status_code: int = 200,
-        headers: Mapping[str, str] | None = None,
-        media_type: str | None = None,
-        background: BackgroundTask | None = None,
-    ) -> None:
         if media_type is not None and media_type != JSON and media_type not in STREAM_TYPES:
             _check_batch_type(media_type)
         self.source = content
@@ -159,8 +146,15 @@ class DualModeResponse(Response):
         self.media_type = media_type
         self.background = background
         self.raw_headers = [] if headers is None else _raw(headers)
-        self.stand_in: Response | None = None
-        """A response that stands for this one while the source runs: FastAPI's `response: Response` parameter."""
+
+    @classmethod
+    def with_options(cls, content: Any, options: Options) -> DualModeResponse:
+        """Make a response of options that were checked before, as `@dual_mode` does for each request."""
+        response = cls.__new__(cls)
+        response.source = content
+        response.options = options
+        response.raw_headers = []
+        return response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -180,7 +174,11 @@ class DualModeResponse(Response):
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             choice = self._choose(scope)
-            source = None if self._needs_no_source(scope, choice) else open_source(self.source)
+            streams = choice.mode is ResponseMode.STREAM
+            if scope["method"] == "HEAD" or HEAD_REQUEST in scope or (streams and last_event_id(scope) == TERMINAL_ID):
+                source = None
+            else:
+                source = open_source(self.source)
         except BaseException as error:
             await close_source(self.source)
             if not isinstance(error, DualModeError):
@@ -208,21 +206,14 @@ class DualModeResponse(Response):
             scope, mode=options.mode, stream_param=options.stream_param, batch_type=self.media_type or JSON
         )
 
-    def _needs_no_source(self, scope: Scope, choice: Choice) -> bool:
-        return _is_head(scope) or (choice.mode is ResponseMode.STREAM and last_event_id(scope) == TERMINAL_ID)
-
     async def _answer_without_source(self, scope: Scope, choice: Choice, receive: Receive, send: Send) -> None:
         """Answer a HEAD, or a client that has seen the end of the stream and would only start it anew (204)."""
-        if _is_head(scope):
+        if scope["method"] == "HEAD" or HEAD_REQUEST in scope:
             status, headers = Exchange(self, self.options, scope, choice, receive, send).head(None)
         else:
             status, headers = 204, [(b"vary", b"Accept")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
-
-
-def _is_head(scope: Scope) -> bool:
-    return scope["method"] == "HEAD" or HEAD_REQUEST in scope
 
 
 # --- answers that need no source ---------------------------------------------------------------------
