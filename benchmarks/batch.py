@@ -1,7 +1,7 @@
 """What a dual-mode endpoint costs in batch mode, against the same endpoint written by hand in the same framework.
 
 Each variant is an application of its own on its own uvicorn (one worker, uvloop, httptools, no access log), pinned to
-one core; the client is pinned to another. In every round every variant answers the same number of requests, one after
+one core; the client (wrk, where it is installed) is pinned to another. In every round every variant answers the same number of requests, one after
 the other, in the same order. What counts is the CPU time that the server's process used for one request, and the
 ratio of two variants within one round: machines are shared, and a ratio is disturbed less than a time.
 
@@ -26,7 +26,7 @@ from starlette.routing import Route
 from dual_mode_streaming import DualModeResponse, dual_mode
 
 ITEMS = 20
-CONNECTIONS = 32
+CONNECTIONS = 64
 
 
 async def rows() -> AsyncIterator[dict]:
@@ -92,7 +92,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     quick = parser.parse_args().quick
-    rounds, requests = (5, 1500) if quick else (11, 4000)
+    rounds, requests = (3, 4000) if quick else (7, 8000)
     print_versions("starlette", "fastapi", "uvicorn", "uvloop", "httptools", "orjson", "dual-mode-streaming")
     for source in SOURCES:
         for framework in ("Starlette", "FastAPI"):

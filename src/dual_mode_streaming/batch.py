@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Callable, Coroutine
+from time import monotonic
 from typing import Any
 
 from .answers import Answer, check_size
 from .errors import BatchTooLarge, ItemNotEncodable
 from .events import ServerSentEvent
-from .flow import Pace, Pump
-from .folds import Fold, ListFold
+from .flow import TURN_SECONDS, Pace, Pump
+from .folds import ListFold
 from .formats import checked_frame, event_value
 from .jsonbytes import encode_json
 from .lifecycle import current_task, gave_up
@@ -42,41 +43,54 @@ class Gathering:
     def __init__(self, source: Any, options: Options) -> None:
         self.source = source
         self.options = options
-        self.fold: Fold[Any, Any] = options.fold
+        fold = self.fold = options.fold
         # A fold over a list needs no call per item.
-        self._is_list = type(self.fold).step is ListFold.step
-        self.state: Any = [] if self._is_list else self.fold.start()
-        self.pace = Pace(LOOK_FIRST)
-        self.broken: BaseException | None = None
-        """Why the source is being closed before its end."""
-        self.on_error: Callable[[BaseException], None] = _nothing
-        """Called before the source is closed because of an error."""
-        self._count = 0
+        self._is_list = type(fold).step is ListFold.step
+        self.state: Any = [] if self._is_list else fold.start()
+
+    broken: BaseException | None = None
+    """Why the source is being closed before its end."""
+    _pace: Pace | None = None
+    _count = 0
 
     @property
     def items(self) -> int:
         """How many items the source has given so far."""
         return len(self.state) if self._is_list else self._count
 
+    @property
+    def pace(self) -> Pace:
+        """What gives the event loop a turn if the source does not."""
+        if self._pace is None:
+            self._pace = Pace(LOOK_FIRST)
+        return self._pace
+
+    def on_error(self, error: BaseException) -> None:
+        """Take note that the source is being closed because of an error; whoever wants to know replaces this."""
+
     async def run(self) -> None:
         """Take all items, and close the source whatever happens."""
         source = self.source
         try:
-            if not self._is_list or self.options.item_check is not None:
-                await self._step_all(source)
-            else:
+            if self._is_list and self.options.item_check is None:
                 items: list[Any] = self.state
-                append, pace, left = items.append, self.pace, LOOK_FIRST
+                append, left, began = items.append, LOOK_FIRST, monotonic()
                 async for item in source:
                     append(item)
                     left -= 1
                     if not left:
-                        self._check_count(len(items))
-                        left = await pace.turn() if pace.overdue() else pace.step
-                self._check_count(len(items))
+                        if monotonic() - began < TURN_SECONDS:
+                            left = LOOK_FIRST  # nobody can have waited for a turn yet
+                        else:
+                            left = self._look() or await self.pace.turn()
                 # One look at the types of all items is cheaper than a look at each.
                 if ServerSentEvent in set(map(type, items)):
                     items[:] = [_value(item) for item in items if not _is_control(item)]
+            else:
+                await self._step_all(source)
+            bound = self.options.batch_max_items
+            if bound is not None and self.items > bound and self.fold.keeps_items:
+                raise BatchTooLarge("batch_max_items", bound)
         except BaseException as error:
             self.broken = error
             self.on_error(error)
@@ -87,7 +101,7 @@ class Gathering:
             await close_source(source)
 
     async def _step_all(self, source: Any) -> None:
-        step, check, pace = self.fold.step, self.options.item_check, self.pace
+        step, check = self.fold.step, self.options.item_check
         count, left = 0, LOOK_FIRST
         async for item in source:
             if _is_control(item):
@@ -100,14 +114,15 @@ class Gathering:
             self._count = count
             left -= 1
             if not left:
-                self._check_count(count)
-                left = await pace.turn() if pace.overdue() else pace.step
-        self._check_count(count)
+                left = self._look() or await self.pace.turn()
 
-    def _check_count(self, count: int) -> None:
+    def _look(self) -> int:
+        """Look at the bound and at the clock; say after how many items to look again, or 0 if a turn is due."""
         bound = self.options.batch_max_items
-        if bound is not None and count > bound and self.fold.keeps_items:
+        if bound is not None and self.items > bound and self.fold.keeps_items:
             raise BatchTooLarge("batch_max_items", bound)
+        pace = self.pace
+        return 0 if pace.overdue() else pace.step
 
     def body(self) -> bytes:
         """Give the JSON document, once all items are taken.
@@ -212,7 +227,7 @@ class LateLife:
         self._task = current_task()
         self._others = self._task.cancelling()
         self._pump = Pump(self._on_wait, _nothing)
-        self._gathering.on_error = self._on_error
+        self._gathering.on_error = self._on_error  # type: ignore[method-assign]
         try:
             await self._pump.run(gathering, waits_for)
         except BaseException as error:
@@ -228,8 +243,7 @@ class LateLife:
             if self.answer is not None:
                 await self.answer.disarm()
             # They know each other; apart, they need no garbage collector.
-            del self._pump
-            self._gathering.on_error = _nothing
+            del self._pump, self._gathering.on_error
 
     def _on_wait(self, waits_for: Any) -> None:
         if self.answer is not None:

@@ -77,13 +77,18 @@ class Exchange:
         self._receive = receive
         self._send = send
 
-    async def batch(self, source: Any) -> None:
-        """Answer with one document."""
+    async def batch(self, source: Any, *, is_plain: bool = False) -> None:
+        """Answer with one document.
+
+        Args:
+            source: The source, open.
+            is_plain: The request has no body, so that nobody but the watch can want the server's messages.
+        """
         gathering = Gathering(source, self._options)
-        inbox = self._inbox(source) if may_have_body(self._scope) else None
+        inbox = None if is_plain or not may_have_body(self._scope) else self._inbox(source)
         late: LateLife | None = None
         body, error = b"", None
-        scope = innermost_scope(current_task())
+        scope = innermost_scope()
         work = gathering.run()
         try:
             try:
@@ -105,20 +110,16 @@ class Exchange:
         if error is not None or (late is not None and not late.complete):
             await self._end(self._begun(late, gathering, inbox), error)
         elif (late is None or late.answer is None) and len(body) <= BURST_BYTES and self._options.on_finish is None:
-            await self._send_at_once(body)
+            # No life has begun, and none is needed to hand a small body to the server.
+            status, headers = self.head(len(body))
+            try:
+                await self._send({"type": "http.response.start", "status": status, "headers": headers})
+                await self._send({"type": "http.response.body", "body": body, "more_body": False})
+            except OSError:
+                logger.debug("the client left before it had its answer", exc_info=True)
         else:
             answer = self._begun(late, gathering, inbox)
             await self._run(answer, answer.send_body(body))
-
-    async def _send_at_once(self, body: bytes) -> None:
-        """Hand a small body to the server. No life has begun, and none is needed for that."""
-        status, headers = self.head(len(body))
-        send = self._send
-        try:
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body, "more_body": False})
-        except OSError:
-            logger.debug("the client left before it had its answer", exc_info=True)
 
     def _begun(self, late: LateLife | None, gathering: Gathering, inbox: Inbox | None) -> BatchAnswer:
         """Give the answer whose life has begun, or begin one."""

@@ -26,7 +26,7 @@ from collections.abc import Callable, Coroutine, Generator
 from time import monotonic
 from typing import Any
 
-__all__ = ["Abandoned", "Pace", "Pump"]
+__all__ = ["TURN_SECONDS", "Abandoned", "Pace", "Pump"]
 
 Errand = Coroutine[Any, Any, None]
 

@@ -59,7 +59,7 @@ class Life:
         self._idle_timeout = idle_timeout
         self._send_timeout = send_timeout
         self._close_timeout = close_timeout
-        self._loop = asyncio.get_running_loop()
+        self._loop = current_task().get_loop()
         self._began = 0.0
         self._others = 0
         self._task: asyncio.Task[Any] | None = None
@@ -324,9 +324,11 @@ def current_task() -> asyncio.Task[Any]:
     return task
 
 
-def innermost_scope(task: asyncio.Task[Any]) -> object:
-    """Give the cancel scope of anyio in which a task is; None if it is in none."""
-    state = _task_states.get(task)
+def innermost_scope(task: asyncio.Task[Any] | None = None) -> object:
+    """Give the cancel scope of anyio in which a task, or else the current one, is; None if it is in none."""
+    if not _task_states.data:  # type: ignore[attr-defined]
+        return None  # no task is in any
+    state = _task_states.get(task or current_task())
     return None if state is None else state.cancel_scope
 
 

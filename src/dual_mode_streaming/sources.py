@@ -16,9 +16,9 @@ from typing import Any
 import anyio.to_thread
 from starlette.requests import Request
 
-_FASTAPI_WRAPPER = "_async_stream_raw"
+FASTAPI_WRAPPER = "_async_stream_raw"
 
-__all__ = ["close_source", "open_source", "request_of"]
+__all__ = ["FASTAPI_WRAPPER", "close_source", "open_source", "request_of"]
 
 
 def open_source(content: Any) -> AsyncIterator[Any]:
@@ -28,7 +28,7 @@ def open_source(content: Any) -> AsyncIterator[Any]:
         TypeError: The content is not a source.
     """
     if content.__class__ is AsyncGeneratorType:
-        return _unwrapped(content) if content.ag_code.co_name == _FASTAPI_WRAPPER else content
+        return _unwrapped(content) if content.ag_code.co_name == FASTAPI_WRAPPER else content
     if isinstance(content, AsyncIterator):
         return content
     if isinstance(content, type):

@@ -19,6 +19,7 @@ their class. After that an error can only be told inside the stream.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import AsyncGeneratorType
 from typing import Any, Literal
 
 from starlette.background import BackgroundTask
@@ -33,9 +34,13 @@ from .jsonbytes import encode_json
 from .lifecycle import OnFinish
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode, choose_mode, last_event_id
 from .options import Options
-from .sources import close_source, open_source
+from .sources import FASTAPI_WRAPPER, close_source, open_source
 
 __all__ = ["DualModeResponse"]
+
+_PLAIN = Choice(ResponseMode.BATCH, JSON)
+_TELLING = frozenset({b"accept", b"content-length", b"transfer-encoding"})
+_ANY_OR_JSON = frozenset({b"*/*", b"application/json"})
 
 HEAD_REQUEST = "dual_mode_streaming.head"
 """Set in a scope whose method is GET where the client's was HEAD."""
@@ -163,7 +168,10 @@ class DualModeResponse(Response):
             await _refuse_websocket(scope, send)
             return
         try:
-            await self._respond(scope, receive, send)
+            if self.source.__class__ is AsyncGeneratorType and self._is_plain(scope):
+                await Exchange(self, self.options, scope, _PLAIN, receive, send).batch(self.source, is_plain=True)
+            else:
+                await self._respond(scope, receive, send)
         except StreamAborted:
             if self.background is not None:
                 await self.background()
@@ -194,6 +202,21 @@ class DualModeResponse(Response):
             await exchange.batch(source)
         else:
             await exchange.stream(source)
+
+    def _is_plain(self, scope: Scope) -> bool:
+        """Whether this is the most common request: a GET that says nothing of a mode and has no body.
+
+        It gets a batch, as `choose_mode` would say. To know it at once is worth it: the steps on the way to a batch
+        that is ready are all that the library adds to it.
+        """
+        if scope["method"] != "GET" or scope["query_string"] or HEAD_REQUEST in scope or self.media_type is not None:
+            return False
+        if self.options.mode is not None or self.source.ag_code.co_name == FASTAPI_WRAPPER:
+            return False
+        for name, value in scope["headers"]:
+            if name in _TELLING and (name != b"accept" or value not in _ANY_OR_JSON):
+                return False
+        return True
 
     # --- before the source runs --------------------------------------------------------------------
 
