@@ -1,9 +1,10 @@
 """What a dual-mode endpoint costs in batch mode, against the same endpoint written by hand in the same framework.
 
 Each variant is an application of its own on its own uvicorn (one worker, uvloop, httptools, no access log), pinned to
-one core; the client (wrk, where it is installed) is pinned to another. In every round every variant answers the same number of requests, one after
-the other, in the same order. What counts is the CPU time that the server's process used for one request, and the
-ratio of two variants within one round: machines are shared, and a ratio is disturbed less than a time.
+one core; the client (wrk, where it is installed) is pinned to another. In every round every variant answers requests
+for a while, one variant after the other, in the same order. What counts is the CPU time that the server's process used
+for one request, and the ratio of two variants within one round: machines are shared, and a ratio is disturbed less
+than a time.
 
     python benchmarks/batch.py [--quick]
 """

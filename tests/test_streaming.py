@@ -1138,7 +1138,7 @@ async def test_nothing_is_logged_when_all_is_well(caplog):
     assert caplog.records == []
 
 
-@ALL_MODES
+@STREAMS
 def test_another_event_loop_is_refused_clearly(accept):
     async def source():
         await asyncio.sleep(0)

@@ -59,7 +59,7 @@ class Life:
         self._idle_timeout = idle_timeout
         self._send_timeout = send_timeout
         self._close_timeout = close_timeout
-        self._loop = current_task().get_loop()
+        self._loop = asyncio.get_running_loop()
         self._began = 0.0
         self._others = 0
         self._task: asyncio.Task[Any] | None = None
