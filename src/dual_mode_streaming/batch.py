@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any
 
-from .answers import Answer, check_size
+from .answers import BURST_BYTES, Answer, check_size
 from .errors import BatchTooLarge, ItemNotEncodable
 from .events import ServerSentEvent
 from .flow import TURN_SECONDS, Pace, Pump
@@ -149,6 +149,15 @@ class Gathering:
             elif not self.fold.keeps_items:
                 check_size(self.items - 1, body, limit)
         return body
+
+    def small_body(self) -> bytes | None:
+        """Give the JSON document if it can be had at once and can be sent in one piece; None leaves it to `body`."""
+        try:
+            body = encode_json(self.fold.result(self.state))
+        except Exception:
+            return None
+        limit = self.options.max_item_bytes
+        return body if len(body) <= BURST_BYTES and (limit is None or len(body) <= limit) else None
 
     def partial(self) -> Any:
         """Give the fold of the items so far."""

@@ -45,6 +45,22 @@ CLIENT_CLOSED_REQUEST = 499
 """What access logs show for a client that left before it had an answer, as nginx has made common."""
 
 
+ENDED = object()
+"""What a gathering waits for that has come to its end."""
+
+
+def first_step(work: Coroutine[Any, Any, None]) -> tuple[Any, Exception | None]:
+    """Step a coroutine for the first time; give what it waits for, or `ENDED`, and what it has raised."""
+    try:
+        return work.send(None), None
+    except StopIteration:
+        return ENDED, None
+    except asyncio.CancelledError:
+        return ENDED, gave_up()  # nobody can cancel a task that has not waited yet
+    except Exception as raised:
+        return ENDED, raised
+
+
 class SetByAuthor(Protocol):
     """What the author of an endpoint says about the head of its answer."""
 
@@ -77,30 +93,41 @@ class Exchange:
         self._receive = receive
         self._send = send
 
-    async def batch(self, source: Any, *, is_plain: bool = False) -> None:
-        """Answer with one document.
-
-        Args:
-            source: The source, open.
-            is_plain: The request has no body, so that nobody but the watch can want the server's messages.
-        """
+    async def batch(self, source: Any) -> None:
+        """Answer with one document."""
+        inbox = self._inbox(source) if may_have_body(self._scope) else None
         gathering = Gathering(source, self._options)
-        inbox = None if is_plain or not may_have_body(self._scope) else self._inbox(source)
-        late: LateLife | None = None
-        body, error = b"", None
         scope = innermost_scope()
         work = gathering.run()
+        waits_for, error = first_step(work)
+        await self.gathered(gathering, work, waits_for, error, scope, inbox)
+
+    async def gathered(
+        self,
+        gathering: Gathering,
+        work: Coroutine[Any, Any, None],
+        waits_for: Any,
+        error: Exception | None,
+        scope: object,
+        inbox: Inbox | None = None,
+    ) -> None:
+        """Go on with a batch whose gathering has made its first step, and answer.
+
+        Args:
+            gathering: What is being gathered.
+            work: Its coroutine.
+            waits_for: What it waits for; `ENDED` if it has come to its end.
+            error: What it has raised instead.
+            scope: The innermost cancel scope of anyio before the first step.
+            inbox: Who reads the server's messages; None if nobody has to be asked.
+        """
+        late: LateLife | None = None
+        body = b""
         try:
-            try:
-                waits_for = work.send(None)
-            except StopIteration:
-                pass  # all items were ready
-            except asyncio.CancelledError:
-                raise gave_up() from None  # nobody can cancel a task that has not waited yet
-            else:
+            if error is None and waits_for is not ENDED:
                 late = LateLife(gathering, lambda: self._batch_answer(gathering, inbox), scope)
                 await late.run(work, waits_for)
-            if late is None or late.complete:
+            if error is None and (late is None or late.complete):
                 body = gathering.body()
         except asyncio.CancelledError:
             await self._finish(self._begun(late, gathering, inbox), Outcome.CANCELLED)
