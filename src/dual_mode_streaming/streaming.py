@@ -244,9 +244,11 @@ class DualModeResponse(Response):
         It gets a batch, as `choose_mode` would say. To know it at once is worth it: the steps on the way to a batch
         that is ready are all that the library adds to it.
         """
-        if scope["method"] != "GET" or scope["query_string"] or HEAD_REQUEST in scope or self.media_type is not None:
+        if scope["method"] != "GET" or scope.get("query_string") or HEAD_REQUEST in scope:
             return False
-        if self.options.mode is not None or self.source.ag_code.co_name == FASTAPI_WRAPPER:
+        if self.media_type is not None or self.options.mode is not None:
+            return False
+        if self.source.ag_code.co_name == FASTAPI_WRAPPER:
             return False
         for name, value in scope["headers"]:
             if name in _TELLING and (name != b"accept" or value not in _ANY_OR_JSON):
