@@ -45,6 +45,16 @@ class Server:
         self._process.terminate()
         self._process.wait(10)
 
+    def kill(self) -> None:
+        """End a server that does not listen any more."""
+        self._process.kill()
+        self._process.wait(10)
+
+    def resident_bytes(self) -> int:
+        """Give how much memory the process has at the moment."""
+        pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
     def cpu_seconds(self) -> float:
         """Give the CPU time of all threads so far (the first field of schedstat, in nanoseconds)."""
         tasks = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
@@ -124,7 +134,20 @@ def _serve() -> None:
     port, module, factory, *arguments = sys.argv[1:]
     os.sched_setaffinity(0, {SERVER_CORE})
     app = getattr(importlib.import_module(module), factory)(*arguments)
+    if type(app).__module__.startswith("aiohttp."):
+        _serve_aiohttp(app, int(port))
+        return
     uvicorn.run(app, port=int(port), loop="uvloop", http="httptools", access_log=False, log_level="error", backlog=8192)
+
+
+def _serve_aiohttp(app, port: int) -> None:
+    """Run an application of aiohttp in its own server, which is no ASGI server."""
+    import aiohttp.web
+    import uvloop
+
+    aiohttp.web.run_app(
+        app, host="127.0.0.1", port=port, access_log=None, print=None, backlog=8192, loop=uvloop.new_event_loop()
+    )
 
 
 if __name__ == "__main__":

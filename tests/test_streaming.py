@@ -906,6 +906,27 @@ async def test_a_deadline_also_ends_a_source_that_never_waits():
 
 
 @pytest.mark.asyncio
+async def test_the_clean_up_of_a_source_may_wait_although_the_client_takes_nothing():
+    order = []
+
+    async def source():
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(3):
+                await asyncio.sleep(0)
+            await asyncio.to_thread(order.append, "closed")
+
+    response = respond(source(), send_timeout=0.01, on_finish=lambda outcome, _: order.append(outcome))
+    call = Call(response, headers=NDJSON)
+    call.stop_reading()
+    with pytest.raises(errors.StreamAborted):
+        await call.run()
+    assert order == ["closed", Outcome.SLOW_CLIENT]
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("when", ["waiting", "burst"])
 async def test_a_client_that_takes_no_byte_is_cut_off(when):
     ends, closed = Ends(), []

@@ -11,18 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import errors
+    from .channels import Channel
+    from .client import DualModeClient, DualModeSyncClient
     from .decorator import dual_mode
     from .events import Outcome, ServerSentEvent
     from .folds import Fold, collect, concat, last, to_list
     from .modes import ResponseMode, detect_mode, negotiate
     from .streaming import DualModeResponse
+    from .streams import Streams
 
 __all__ = [
+    "Channel",
+    "DualModeClient",
     "DualModeResponse",
+    "DualModeSyncClient",
     "Fold",
     "Outcome",
     "ResponseMode",
     "ServerSentEvent",
+    "Streams",
     "collect",
     "concat",
     "detect_mode",
@@ -34,11 +41,15 @@ __all__ = [
 ]
 
 _HOMES = {
+    "DualModeClient": "client",
+    "Channel": "channels",
     "DualModeResponse": "streaming",
+    "DualModeSyncClient": "client",
     "Fold": "folds",
     "Outcome": "events",
     "ResponseMode": "modes",
     "ServerSentEvent": "events",
+    "Streams": "streams",
     "collect": "folds",
     "concat": "folds",
     "detect_mode": "modes",

@@ -1,7 +1,7 @@
 """What the two answers to a request share: how they send, and what keeps a silent connection alive.
 
 `BatchAnswer` (batch.py) folds the source into one body, `StreamAnswer` (stream.py) sends it item by item. What is told
-to the client after the source has ended early is decided in streaming.py, for both.
+to the client after the source has ended early is decided in exchange.py, for both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .inbox import Inbox
 from .lifecycle import Life, logger
 from .options import Options
 
-__all__ = ["BURST_BYTES", "Answer", "Head", "check_size"]
+__all__ = ["BURST_BYTES", "Answer", "Head", "Voice", "check_size"]
 
 Head = Callable[[int | None], tuple[int, list[tuple[bytes, bytes]]]]
 """Gives the status and the headers of an answer, for a body of so many bytes if that is known."""
@@ -29,11 +29,44 @@ BURST_BYTES = 65_536
 """Larger sends are not cheaper, per byte."""
 
 
-class Answer(Life):
+class Voice:
+    """Says an answer to the server, message by message.
+
+    Args:
+        send: The way to the server.
+        head: Gives the status and the headers when they are needed.
+        now: The clock of the event loop, in seconds.
+    """
+
+    def __init__(self, send: Send, head: Head, now: Callable[[], float]) -> None:
+        self._send = send
+        self._head = head
+        self._now = now
+        self._last_sent = 0.0
+        self.length: int | None = None
+        """The size of the body in bytes, once it is known."""
+        self.started = False
+        """Whether headers were sent. From then on an error cannot have its own status any more."""
+
+    async def _start(self) -> None:
+        if not self.started:
+            self.started = True
+            status, headers = self._head(self.length)
+            await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _say(self, body: bytes, *, more: bool) -> None:
+        if not self.started:
+            await self._start()
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        self._last_sent = self._now()
+
+
+class Answer(Voice, Life):
     """The life of a response that can send."""
 
     def __init__(self, options: Options, pace: Pace, inbox: Inbox, send: Send, head: Head) -> None:
-        super().__init__(
+        Life.__init__(
+            self,
             inbox.client_left,
             keep_when_gone=options.on_disconnect == "finish",
             deadline=options.deadline,
@@ -41,16 +74,10 @@ class Answer(Life):
             send_timeout=options.send_timeout,
             close_timeout=options.close_timeout,
         )
+        Voice.__init__(self, send, head, self._loop.time)
         self.pace = pace
         self.options = options
-        self._send = send
-        self._head = head
         self._side: asyncio.Task[None] | None = None
-        self._last_sent = 0.0
-        self.length: int | None = None
-        """The size of the body in bytes, once it is known."""
-        self.started = False
-        """Whether headers were sent. From then on an error cannot have its own status any more."""
         self.error: Exception | None = None
         """What broke the source, if it did not close after that."""
 
@@ -68,6 +95,8 @@ class Answer(Life):
     def cancelled(self) -> None:
         """Let no further item pass: a source that goes on has swallowed its cancellation."""
         self.pace.stopped = True
+        if self._pump is not None:
+            self._pump.stop()
 
     def broken(self, error: BaseException) -> None:
         """Take note that the source is being closed because of an error."""
@@ -78,21 +107,11 @@ class Answer(Life):
 
     # --- sending -------------------------------------------------------------------------------
 
-    async def _start(self) -> None:
-        if not self.started:
-            self.started = True
-            status, headers = self._head(self.length)
-            await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def _say(self, body: bytes, *, more: bool) -> None:
-        await self._start()
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-        self._last_sent = self._loop.time()
-
-    async def last_words(self, body: bytes, *, more: bool) -> None:
-        """Send after the source has ended early. Gives up after `send_timeout` seconds."""
+    async def last_words(self, body: bytes, *, more: bool, within: float | None = None) -> None:
+        """Send after the source has ended early. Gives up after so many seconds, and after `send_timeout`."""
+        bounds = [bound for bound in (self.options.send_timeout, within) if bound is not None]
         try:
-            async with asyncio.timeout(self.options.send_timeout):
+            async with asyncio.timeout(min(bounds, default=None)):
                 await self._say(body, more=more)
         except (OSError, TimeoutError):
             logger.debug("the client did not take the last words of its stream", exc_info=True)
@@ -117,10 +136,12 @@ class Answer(Life):
         finally:
             self._side = None
 
-    async def side_ended(self) -> None:
-        """Wait until nothing is being sent beside the source."""
-        if self._side is not None:
-            await asyncio.wait([self._side])
+    async def side_ended(self, within: float | None = None) -> None:
+        """Wait until nothing is being sent beside the source. Break it off after so many seconds; None for never."""
+        side = self._side
+        if side is not None and not (await asyncio.wait([side], timeout=within))[0]:
+            side.cancel()
+            await asyncio.wait([side])
 
     def _beat_after(self, first: float, interval: float, body: bytes) -> None:
         """Send `body` whenever nothing else was sent for `interval` seconds; look for the first time after `first`."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any
 
-from .answers import BURST_BYTES, Answer, check_size
+from .answers import Answer, check_size
 from .errors import BatchTooLarge, ItemNotEncodable
 from .events import ServerSentEvent
 from .flow import TURN_SECONDS, Pace, Pump
@@ -23,7 +23,7 @@ from .lifecycle import current_task, gave_up
 from .options import Options
 from .sources import close_source
 
-__all__ = ["BatchAnswer", "Gathering", "LateLife"]
+__all__ = ["BatchAnswer", "Gathering", "LateLife", "take_items"]
 
 LOOK_FIRST = 8
 """After how many items to look at the clock for the first time. Most batches are shorter than a turn."""
@@ -33,20 +33,57 @@ ARM_AFTER = 0.005
 """Seconds that a batch may wait before its client is watched. Most are ready by then, and never pay for it."""
 
 
+async def take_items(source: Any, items: list[Any], options: Options, late: list[Gathering]) -> None:
+    """Take all items of a source into a list, and close the source whatever happens.
+
+    Args:
+        source: The source.
+        items: Where the items go.
+        options: The options of the response.
+        late: Empty as long as nobody needs more than the list. Holds the gathering from then on.
+    """
+    try:
+        left, began = LOOK_FIRST, monotonic()
+        async for item in source:
+            items.append(item)
+            left -= 1
+            if not left:
+                if monotonic() - began < TURN_SECONDS:
+                    left = LOOK_FIRST  # nobody can have waited for a turn yet
+                else:
+                    gathering = _gathering(source, items, options, late)
+                    left = gathering.look() or await gathering.pace.turn()
+        bound = options.batch_max_items
+        if bound is not None and len(items) > bound:
+            _gathering(source, items, options, late).refuse_over(bound)
+    except BaseException as error:
+        _gathering(source, items, options, late).note(error)
+        await close_source(source)
+        raise
+    if source.__class__ is not types.AsyncGeneratorType:
+        # An async generator that has ended is closed; an iterator may want to be told.
+        await close_source(source)
+
+
+def _gathering(source: Any, items: list[Any], options: Options, late: list[Gathering]) -> Gathering:
+    if not late:
+        late.append(Gathering(source, options, items))
+    return late[0]
+
+
 class Gathering:
     """Takes all items of a source into the state of a fold, and closes the source.
 
-    Attributes:
-        items: How many items there were so far.
+    Args:
+        source: The source.
+        options: The options of the response.
+        items: The items that were taken before; None if there are none.
     """
 
-    def __init__(self, source: Any, options: Options) -> None:
+    def __init__(self, source: Any, options: Options, items: list[Any] | None = None) -> None:
         self.source = source
         self.options = options
-        fold = self.fold = options.fold
-        # A fold over a list needs no call per item.
-        self._is_list = type(fold).step is ListFold.step
-        self.state: Any = [] if self._is_list else fold.start()
+        self.state: Any = options.fold.start() if items is None else items
 
     broken: BaseException | None = None
     """Why the source is being closed before its end."""
@@ -56,7 +93,7 @@ class Gathering:
     @property
     def items(self) -> int:
         """How many items the source has given so far."""
-        return len(self.state) if self._is_list else self._count
+        return len(self.state) if self.options.takes_list else self._count
 
     @property
     def pace(self) -> Pace:
@@ -65,48 +102,37 @@ class Gathering:
             self._pace = Pace(LOOK_FIRST)
         return self._pace
 
+    def note(self, error: BaseException) -> None:
+        """Take note that the source is being closed because of an error."""
+        self.broken = error
+        self.on_error(error)
+
     def on_error(self, error: BaseException) -> None:
-        """Take note that the source is being closed because of an error; whoever wants to know replaces this."""
+        """Hear of such an error; whoever wants to know replaces this."""
 
     async def run(self) -> None:
         """Take all items, and close the source whatever happens."""
-        source = self.source
+        if self.options.takes_list:
+            await take_items(self.source, self.state, self.options, [self])
+            return
         try:
-            if self._is_list and self.options.item_check is None:
-                items: list[Any] = self.state
-                append, left, began = items.append, LOOK_FIRST, monotonic()
-                async for item in source:
-                    append(item)
-                    left -= 1
-                    if not left:
-                        if monotonic() - began < TURN_SECONDS:
-                            left = LOOK_FIRST  # nobody can have waited for a turn yet
-                        else:
-                            left = self._look() or await self.pace.turn()
-                # One look at the types of all items is cheaper than a look at each.
-                if ServerSentEvent in set(map(type, items)):
-                    items[:] = [_value(item) for item in items if not _is_control(item)]
-            else:
-                await self._step_all(source)
+            await self._step_all(self.source)
             bound = self.options.batch_max_items
-            if bound is not None and self.items > bound and self.fold.keeps_items:
-                raise BatchTooLarge("batch_max_items", bound)
+            if bound is not None and self.items > bound:
+                self.refuse_over(bound)
         except BaseException as error:
-            self.broken = error
-            self.on_error(error)
-            await close_source(source)
+            self.note(error)
+            await close_source(self.source)
             raise
-        if source.__class__ is not types.AsyncGeneratorType:
-            # An async generator that has ended is closed; an iterator may want to be told.
-            await close_source(source)
+        await close_source(self.source)
 
     async def _step_all(self, source: Any) -> None:
-        step, check = self.fold.step, self.options.item_check
+        step, check = self.options.fold.step, self.options.item_check
         count, left = 0, LOOK_FIRST
         async for item in source:
             if _is_control(item):
                 continue
-            value = _value(item)
+            value = _checked_value(item)
             if check is not None:
                 check(count, value)
             self.state = step(self.state, value)
@@ -114,15 +140,25 @@ class Gathering:
             self._count = count
             left -= 1
             if not left:
-                left = self._look() or await self.pace.turn()
+                left = self.look() or await self.pace.turn()
 
-    def _look(self) -> int:
+    def look(self) -> int:
         """Look at the bound and at the clock; say after how many items to look again, or 0 if a turn is due."""
         bound = self.options.batch_max_items
-        if bound is not None and self.items > bound and self.fold.keeps_items:
-            raise BatchTooLarge("batch_max_items", bound)
+        if bound is not None and self.items > bound:
+            self.refuse_over(bound)
         pace = self.pace
         return 0 if pace.overdue() else pace.step
+
+    def refuse_over(self, bound: int) -> None:
+        """Refuse more items than a batch may have.
+
+        Raises:
+            BatchTooLarge: There are more, and the fold keeps them all.
+        """
+        self._open_events(_value)  # comments are no items
+        if self.items > bound and self.options.fold.keeps_items:
+            raise BatchTooLarge("batch_max_items", bound)
 
     def body(self) -> bytes:
         """Give the JSON document, once all items are taken.
@@ -131,37 +167,38 @@ class Gathering:
             ItemNotEncodable: The result has no JSON form.
             ItemTooLarge: A stream of the same items would have refused one of them.
         """
-        result = self.fold.result(self.state)
+        fold = self.options.fold
+        self._open_events(_checked_value)
+        holds_items = type(fold).step is ListFold.step
+        result = fold.result(self.state)
         try:
             body = encode_json(result)
         except ItemNotEncodable:
             # A stream would name the place within its item, so the batch does as well.
-            if self._is_list:
+            if holds_items:
                 for item in self.state:
                     encode_json(item)
             raise
         limit = self.options.max_item_bytes
         # A body within the bound cannot hold an item over it, so as a rule nothing is looked at.
         if limit is not None and len(body) > limit:
-            if self._is_list:
+            if holds_items:
                 for index, item in enumerate(self.state):
                     check_size(index, encode_json(item), limit)
-            elif not self.fold.keeps_items:
+            elif not fold.keeps_items:
                 check_size(self.items - 1, body, limit)
         return body
 
-    def small_body(self) -> bytes | None:
-        """Give the JSON document if it can be had at once and can be sent in one piece; None leaves it to `body`."""
-        try:
-            body = encode_json(self.fold.result(self.state))
-        except Exception:
-            return None
-        limit = self.options.max_item_bytes
-        return body if len(body) <= BURST_BYTES and (limit is None or len(body) <= limit) else None
-
     def partial(self) -> Any:
         """Give the fold of the items so far."""
-        return self.fold.snapshot(self.state)
+        self._open_events(_value)
+        return self.options.fold.snapshot(self.state)
+
+    def _open_events(self, value_of: Callable[[Any], Any]) -> None:
+        """Put the values of events in their places, in a list that was gathered without a look at its items."""
+        # One look at the types of all items is cheaper than a look at each.
+        if self.options.takes_list and any(issubclass(kind, ServerSentEvent) for kind in set(map(type, self.state))):
+            self.state[:] = [value_of(item) for item in self.state if not _is_control(item)]
 
 
 def _is_control(item: Any) -> bool:
@@ -169,10 +206,13 @@ def _is_control(item: Any) -> bool:
 
 
 def _value(item: Any) -> Any:
+    return event_value(item) if isinstance(item, ServerSentEvent) else item
+
+
+def _checked_value(item: Any) -> Any:
     if isinstance(item, ServerSentEvent):
         checked_frame(item)  # a batch refuses the events that a stream would refuse
-        return event_value(item)
-    return item
+    return _value(item)
 
 
 class BatchAnswer(Answer):

@@ -25,6 +25,7 @@ from .lifecycle import OnFinish
 from .modes import ResponseMode
 from .options import Options
 from .streaming import DualModeResponse
+from .streams import Streams
 
 __all__ = ["Declared", "declared", "dual_mode"]
 
@@ -89,6 +90,7 @@ def dual_mode(
     retry: tuple[int, int] | None = ...,
     validate_items: Any = ...,
     on_finish: OnFinish | None = ...,
+    streams: Streams | None = ...,
     debug: bool = ...,
 ) -> Callable[[Callable[..., Any]], Decorated]: ...
 
@@ -140,16 +142,22 @@ def _decorate(endpoint: Callable[..., Any], given: Mapping[str, Any], names: Map
         (name for name, parameter in signature.parameters.items() if _is_response(parameter.annotation)), None
     )
 
+    new = DualModeResponse.__new__
+
     @functools.wraps(endpoint)
-    async def respond(*args: Any, **kwargs: Any) -> Response:
-        stand_in = kwargs.pop(_STAND_IN, None) if own_stand_in is None else kwargs.get(own_stand_in)
+    async def respond(*args: Any, dual_mode_response: Response | None = None, **kwargs: Any) -> Response:
+        stand_in = dual_mode_response if own_stand_in is None else kwargs.get(own_stand_in)
         content = endpoint(*args, **kwargs)
         if content.__class__ is not types.AsyncGeneratorType:
             if inspect.iscoroutine(content):
                 content = await content
             if isinstance(content, Response):
                 return content
-        response = DualModeResponse.with_options(content, options)
+        # The options were checked when the endpoint was defined, so the constructor has nothing to do.
+        response = new(DualModeResponse)
+        response.source = content
+        response.options = options
+        response.raw_headers = []
         response.stand_in = stand_in
         return response
 

@@ -3,6 +3,7 @@
 DualModeError
     NotAcceptable           406  the client accepts none of the offered media types
     InvalidStreamFlag       422  the client's `?stream=` is neither true nor false
+    InvalidRequest          400  the body of the client's request is not what the endpoint reads
     BatchTooLarge           413  the batch body would break its bound; the client can ask for a stream
     InvalidEvent            500  the author's event would forge a line on the wire (also a ValueError)
     ItemNotEncodable        500  the author's item has no JSON form (also a TypeError)
@@ -10,11 +11,23 @@ DualModeError
     ItemInvalid             500  the author's item is not of the annotated type
     DeadlineExceeded        504  the response took longer than its deadline
     SourceIdle              504  the source was silent for too long
+    ChannelClosed           500  something was published to a channel that is closed
+    WrongLoop               500  a channel was used outside of the event loop of its subscribers
+    SlowClient              503  a subscriber was further behind than it may be
+    TooManyStreams     429, 503  the client, or the server, has as many open streams as it may have
+    Draining                503  the server is going down: it takes no new responses and ends the open ones
     StreamAborted                raised out of the ASGI call, so that the server cuts the connection
     ProtocolError                the peer sent bytes that break the wire format
         EventTooLarge            ... or more of them in one event or line than the bound allows
+        UnexpectedAnswer         ... or an answer of a kind that the client cannot read
+    RemoteError                  the server answered with an error: its problem document
+    RequestFailed           502  the client got no answer at all
+    StreamInterrupted       502  the stream that the client reads ended before it was complete
 
-Rules of this file:
+The root and the problem document are written in `_errors_root.py`, and what concerns the other end of a connection in
+`_errors_peer.py`. Import them from here.
+
+Rules of these files:
 
 - Every error carries its data as attributes, so that nobody has to parse its text.
 - `code` is stable and meant for programs; `detail` is for people and safe to send to a client.
@@ -25,16 +38,30 @@ Rules of this file:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any
+
+from ._errors_peer import (
+    EventTooLarge,
+    InvalidRequest,
+    ProtocolError,
+    RemoteError,
+    RequestFailed,
+    StreamAborted,
+    StreamInterrupted,
+    UnexpectedAnswer,
+)
+from ._errors_root import DualModeError, Problem
 
 __all__ = [
     "BatchTooLarge",
+    "ChannelClosed",
     "DeadlineExceeded",
+    "Draining",
     "DualModeError",
     "EventTooLarge",
     "InvalidEvent",
+    "InvalidRequest",
     "InvalidStreamFlag",
     "ItemInvalid",
     "ItemNotEncodable",
@@ -42,81 +69,17 @@ __all__ = [
     "NotAcceptable",
     "Problem",
     "ProtocolError",
+    "RemoteError",
+    "RequestFailed",
+    "SlowClient",
     "SourceIdle",
     "StreamAborted",
+    "StreamInterrupted",
+    "TooManyStreams",
+    "UnexpectedAnswer",
+    "WrongLoop",
     "problem_from",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """A problem document (RFC 9457): what went wrong, in a form that a program can read.
-
-    Attributes:
-        status: The HTTP status code. It is repeated in the document, because a late error travels under a 200.
-        code: A stable name for programs, such as `not_acceptable`. An extension member (RFC 9457, section 3.2).
-        detail: What happened this time and what to do about it.
-        extensions: Further members with the data of the error. They cannot replace the standard ones.
-    """
-
-    status: int
-    code: str
-    detail: str | None = None
-    extensions: Mapping[str, Any] = field(default_factory=dict)
-
-    media_type: ClassVar[str] = "application/problem+json"
-
-    @property
-    def title(self) -> str:
-        """The phrase of the status code, as RFC 9457 (section 4.2.1) asks for the type `about:blank`."""
-        try:
-            return HTTPStatus(self.status).phrase
-        except ValueError:
-            return "Error"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give the members of the document, ready to be encoded as JSON."""
-        document: dict[str, Any] = {
-            "type": "about:blank",
-            "title": self.title,
-            "status": self.status,
-            "code": self.code,
-        }
-        if self.detail is not None:
-            document["detail"] = self.detail
-        return {**self.extensions, **document}
-
-
-class DualModeError(Exception):
-    """The root of all errors of this library.
-
-    Attributes:
-        status: The HTTP status the error is answered with if nothing was sent yet.
-        code: A stable name for programs.
-        detail: What happened this time. Safe to send to a client.
-    """
-
-    status: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
-    code: ClassVar[str] = "internal_error"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
-
-    @property
-    def extensions(self) -> Mapping[str, Any]:
-        """The data of the error, as further members of its problem document."""
-        return {}
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers that belong to an answer with this error."""
-        return {}
-
-    @property
-    def problem(self) -> Problem:
-        """The error as a problem document."""
-        return Problem(int(self.status), self.code, self.detail, self.extensions)
 
 
 # --- the client's fault ------------------------------------------------------------------------
@@ -229,7 +192,7 @@ class ItemNotEncodable(DualModeError, TypeError):
 
 
 class ItemTooLarge(DualModeError):
-    """One item is larger than `max_item_bytes` allows.
+    """One item is larger than `max_item_bytes` of a response, or `max_bytes` of a channel, allows.
 
     Attributes:
         index: Which item, counted from 0.
@@ -239,8 +202,8 @@ class ItemTooLarge(DualModeError):
 
     code = "item_too_large"
 
-    def __init__(self, index: int, size: int, limit: int) -> None:
-        super().__init__(f"Item {index} has {size} bytes as JSON; max_item_bytes={limit} allows no more than that.")
+    def __init__(self, index: int, size: int, limit: int, *, bound: str = "max_item_bytes") -> None:
+        super().__init__(f"Item {index} has {size} bytes as JSON; {bound}={limit} allows no more than that.")
         self.index = index
         self.size = size
         self.limit = limit
@@ -301,55 +264,103 @@ class SourceIdle(DualModeError):
         self.seconds = seconds
 
 
-# --- the connection ----------------------------------------------------------------------------
+# --- the server's capacity ---------------------------------------------------------------------
 
 
-class StreamAborted(DualModeError):
-    """Raised out of the ASGI call, so that the server cuts the connection and the client sees a broken stream.
-
-    Servers log it as an error of the application. That is the price of a stream that cannot look complete.
-    """
-
-    code = "stream_aborted"
-
-
-class ProtocolError(DualModeError):
-    """The peer sent bytes that break the wire format.
+class TooManyStreams(DualModeError):
+    """As many streams are open as may be: in all (503), or of this client (429).
 
     Attributes:
-        index: Which record of the stream, counted from 0; None where records are not counted.
-        value: What could be read of the record all the same. A JSON text that may have been cut short
-            (RFC 7464, section 2.4) has its value here; otherwise None.
+        limit: The bound that was hit.
+        per_key: Whether it is the bound for one client, or for whatever the `key` of the registry tells apart.
+        retry_after: Seconds after which to ask again.
     """
 
-    code = "protocol_error"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "too_many_streams"
 
-    def __init__(self, detail: str, *, index: int | None = None, value: Any = None) -> None:
-        super().__init__(detail)
-        self.index = index
-        self.value = value
+    def __init__(self, limit: int, *, per_key: bool, retry_after: int) -> None:
+        whose = "You have" if per_key else "The server has"
+        super().__init__(f"{whose} {limit} open streams and may have no more. Ask again in {retry_after} s.")
+        self.limit = limit
+        self.per_key = per_key
+        self.retry_after = retry_after
+        if per_key:
+            self.status = HTTPStatus.TOO_MANY_REQUESTS
 
     @property
     def extensions(self) -> Mapping[str, Any]:
-        return {} if self.index is None else {"index": self.index}
+        return {"limit": self.limit, "retry_after": self.retry_after}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"retry-after": str(self.retry_after)}
 
 
-class EventTooLarge(ProtocolError):
-    """The peer sent more bytes in one event, line or record than the decoder's bound allows.
+class Draining(DualModeError):
+    """The server is going down: it takes no new responses and ends the open ones.
 
     Attributes:
-        limit: The bound, in bytes.
+        retry_after: Seconds after which to ask again.
+        closes: Whether the client is to close its connection, so that the next request finds another server.
     """
 
-    code = "event_too_large"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "draining"
 
-    def __init__(self, limit: int, *, index: int | None = None) -> None:
-        super().__init__(f"One event is larger than the bound of {limit} bytes.", index=index)
+    def __init__(self, retry_after: int, *, closes: bool = False) -> None:
+        super().__init__(f"The server is going down. Ask again in {retry_after} s.")
+        self.retry_after = retry_after
+        self.closes = closes
+
+    @property
+    def extensions(self) -> Mapping[str, Any]:
+        return {"retry_after": self.retry_after}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"retry-after": str(self.retry_after), **({"connection": "close"} if self.closes else {})}
+
+
+# --- channels ----------------------------------------------------------------------------------
+
+
+class ChannelClosed(DualModeError):
+    """Something was published to a channel that is closed."""
+
+    code = "channel_closed"
+
+    def __init__(self) -> None:
+        super().__init__("The channel is closed. Nothing can be published any more; make a new one.")
+
+
+class WrongLoop(DualModeError, RuntimeError):
+    """A channel was used outside of the event loop in which its subscribers are."""
+
+    code = "wrong_loop"
+
+
+class SlowClient(DualModeError):
+    """A subscriber of a channel is further behind than it may be, and the channel's policy is to end it.
+
+    Attributes:
+        bound: The name of the bound that was hit.
+        limit: Its value.
+    """
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "slow_client"
+
+    def __init__(self, bound: str, limit: int) -> None:
+        super().__init__(
+            f"The client is further behind than {bound}={limit} allows. Reconnect, and read faster or ask for less."
+        )
+        self.bound = bound
         self.limit = limit
 
     @property
     def extensions(self) -> Mapping[str, Any]:
-        return {**super().extensions, "limit": self.limit}
+        return {"bound": self.bound, "limit": self.limit}
 
 
 # --- errors of others --------------------------------------------------------------------------

@@ -6,10 +6,17 @@ from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from typing import Any
 
-__all__ = ["Outcome", "ServerSentEvent"]
+__all__ = ["Missed", "Outcome", "ServerSentEvent"]
 
 
-@dataclass(frozen=True, slots=True)
+class Missed(dict[str, int | None]):
+    """The data of a `gap` event: `{"missed": N}`, where N is None if nobody knows how many items are missing.
+
+    Only the library makes it. By this type it knows its own gap events from an author's, which it refuses.
+    """
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class ServerSentEvent:
     """One event of a stream (WHATWG HTML, section 9.2).
 
@@ -34,12 +41,38 @@ class ServerSentEvent:
     comment: str | None = None
     raw: str | None = None
 
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        event: str | None = None,
+        id: str | None = None,  # noqa: A002  the field's word
+        retry: int | None = None,
+        comment: str | None = None,
+        raw: str | None = None,
+    ) -> None:
+        # One is made for each event of a stream. The __init__ of a frozen dataclass would look every field up.
+        _set_data(self, data)
+        _set_event(self, event)
+        _set_id(self, id)
+        _set_retry(self, retry)
+        _set_comment(self, comment)
+        _set_raw(self, raw)
+
     @property
     def is_item(self) -> bool:
-        """Whether the event carries data, be it null; an event that has only a comment or a retry time does not."""
+        """Whether the event carries an item, be it null; one that tells of a gap, a comment or a retry time does not."""
         if self.comment is None and self.retry is None:
-            return True
+            return self.data.__class__ is not Missed
         return self.data is not None or self.raw is not None or self.event is not None or self.id is not None
+
+
+_set_data = ServerSentEvent.__dict__["data"].__set__
+_set_event = ServerSentEvent.__dict__["event"].__set__
+_set_id = ServerSentEvent.__dict__["id"].__set__
+_set_retry = ServerSentEvent.__dict__["retry"].__set__
+_set_comment = ServerSentEvent.__dict__["comment"].__set__
+_set_raw = ServerSentEvent.__dict__["raw"].__set__
 
 
 class Outcome(Enum):

@@ -10,21 +10,25 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
+import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from .answers import BURST_BYTES, Answer
 from .batch import BatchAnswer, Gathering, LateLife
-from .errors import DualModeError, Problem, StreamAborted, problem_from
+from .entries import Entry
+from .errors import Draining, DualModeError, Problem, RemoteError, StreamAborted, TooManyStreams, problem_from
 from .events import Outcome
 from .formats import format_for
 from .inbox import Inbox, may_have_body
 from .jsonbytes import encode_json
-from .lifecycle import current_task, gave_up, innermost_scope, logger, run_on_finish
+from .lifecycle import gave_up, innermost_scope, logger, run_on_finish
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode
 from .options import Options
-from .sources import request_of
-from .stream import StreamAnswer
+from .plain import PlainAnswer, PlainBatch, PlainStream, run_hook
+from .pushed import PushedAnswer
+from .sources import FrameSource, request_of
+from .stream import Framing, StreamAnswer
 
 __all__ = ["DECIDED_HEADERS", "Exchange", "answer_error"]
 
@@ -41,6 +45,9 @@ READ_BEFORE_CUT = 0.02
 """Seconds between the error line of a stream and the cut. Clients throw away what they have not read when the
 connection breaks (Chromium does), and so do servers what they have not sent (granian): measured, up to every tenth
 error line was lost without a pause, and none with 0.01."""
+FAREWELL_WITHIN = 1.0
+"""Seconds that a client may take to accept what it is told when the server goes down. It is little, and a client that
+reads at all has room for it."""
 CLIENT_CLOSED_REQUEST = 499
 """What access logs show for a client that left before it had an answer, as nginx has made common."""
 
@@ -49,16 +56,17 @@ ENDED = object()
 """What a gathering waits for that has come to its end."""
 
 
-def first_step(work: Coroutine[Any, Any, None]) -> tuple[Any, Exception | None]:
-    """Step a coroutine for the first time; give what it waits for, or `ENDED`, and what it has raised."""
-    try:
-        return work.send(None), None
-    except StopIteration:
-        return ENDED, None
-    except asyncio.CancelledError:
-        return ENDED, gave_up()  # nobody can cancel a task that has not waited yet
-    except Exception as raised:
-        return ENDED, raised
+def at_first_step(raised: BaseException) -> Exception:
+    """Give the error of a source that raised in its first step, before anybody could cancel it.
+
+    Raises:
+        BaseException: What ends the program, such as KeyboardInterrupt.
+    """
+    if isinstance(raised, asyncio.CancelledError):
+        return gave_up()
+    if not isinstance(raised, Exception):
+        raise raised
+    return raised
 
 
 class SetByAuthor(Protocol):
@@ -79,19 +87,28 @@ class Exchange:
         choice: The mode and the media type of the answer.
         receive: The server's messages.
         send: The way to the server.
+        entry: What a registry knows of the response; None if there is no registry.
     """
 
-    __slots__ = ("_author", "_choice", "_options", "_receive", "_scope", "_send")
+    __slots__ = ("_author", "_choice", "_entry", "_options", "_receive", "_scope", "_send")
 
     def __init__(
-        self, author: SetByAuthor, options: Options, scope: Scope, choice: Choice, receive: Receive, send: Send
+        self,
+        author: SetByAuthor,
+        options: Options,
+        scope: Scope,
+        choice: Choice,
+        receive: Receive,
+        send: Send,
+        entry: Entry | None = None,
     ) -> None:
         self._author = author
         self._options = options
         self._scope = scope
         self._choice = choice
         self._receive = receive
-        self._send = send
+        self._send = send if entry is None else entry.counting(send)
+        self._entry = entry
 
     async def batch(self, source: Any) -> None:
         """Answer with one document."""
@@ -99,7 +116,13 @@ class Exchange:
         gathering = Gathering(source, self._options)
         scope = innermost_scope()
         work = gathering.run()
-        waits_for, error = first_step(work)
+        waits_for, error = ENDED, None
+        try:
+            waits_for = work.send(None)
+        except StopIteration:
+            pass
+        except BaseException as raised:
+            error = at_first_step(raised)
         await self.gathered(gathering, work, waits_for, error, scope, inbox)
 
     async def gathered(
@@ -142,8 +165,12 @@ class Exchange:
             try:
                 await self._send({"type": "http.response.start", "status": status, "headers": headers})
                 await self._send({"type": "http.response.body", "body": body, "more_body": False})
+                outcome = Outcome.DONE
             except OSError:
                 logger.debug("the client left before it had its answer", exc_info=True)
+                outcome = Outcome.CLIENT_GONE
+            if self._entry is not None:
+                self._entry.ended(outcome, gathering.items)
         else:
             answer = self._begun(late, gathering, inbox)
             await self._run(answer, answer.send_body(body))
@@ -154,10 +181,33 @@ class Exchange:
 
     async def stream(self, source: Any) -> None:
         """Answer item by item."""
-        current_task()  # fails clearly where asyncio does not run
-        format_ = format_for(self._choice.media_type)
-        answer = StreamAnswer(source, self._options, self._inbox(source), self._send, self.head, format_)
+        framing = Framing(source, self._options, format_for(self._choice.media_type))
+        kind = PushedAnswer if isinstance(source, FrameSource) else StreamAnswer
+        answer = kind(framing, self._options, self._inbox(source), self._send, self.head)
+        self._can_be_drained(answer)
         await self._run(answer, answer.work())
+
+    async def plain(self, source: Any) -> None:
+        """Answer in the plain form, in either mode: where the event loop is not asyncio's."""
+        answer: PlainAnswer
+        parts = (source, self._options, self._inbox(source), self._send, self.head)
+        if self._choice.mode is ResponseMode.STREAM:
+            answer = PlainStream(*parts, format_for(self._choice.media_type))
+        else:
+            answer = PlainBatch(*parts)
+        if self._entry is not None:
+            self._entry.on_drain(
+                lambda why: answer.stop(Outcome.DRAINED, why), patience=2 * self._options.close_timeout
+            )
+        error: Exception | None = None
+        try:
+            await answer.run(FAREWELL_WITHIN)
+        except Exception as raised:
+            error = raised
+        except anyio.get_cancelled_exc_class():
+            await self._finish(answer, Outcome.CANCELLED)
+            raise
+        await self._end(answer, error)
 
     def head(self, length: int | None) -> tuple[int, Headers]:
         """Give the status and the headers of the answer, as they are when they are sent."""
@@ -187,7 +237,16 @@ class Exchange:
         inbox = inbox or Inbox(self._receive)
         answer = BatchAnswer(self._options, gathering.pace, inbox, self._send, self.head)
         answer.gathering = gathering
+        self._can_be_drained(answer)
         return answer
+
+    def _can_be_drained(self, answer: Answer) -> None:
+        """Let the registry end the answer. It was perhaps told to end before its life began, so that comes first."""
+        if self._entry is not None:
+            soon = asyncio.get_running_loop().call_soon
+            self._entry.on_drain(
+                lambda why: soon(answer.stop, Outcome.DRAINED, why), patience=2 * self._options.close_timeout
+            )
 
     # --- while the source runs, and after it -------------------------------------------------------
 
@@ -202,7 +261,7 @@ class Exchange:
             error = raised
         await self._end(answer, error)
 
-    async def _end(self, answer: Answer, error: Exception | None) -> None:
+    async def _end(self, answer: Answer | PlainAnswer, error: Exception | None) -> None:
         """Settle the outcome; tell it to the client and to the author."""
         outcome = Outcome.DONE
         if answer.stopped is not None:
@@ -210,13 +269,13 @@ class Exchange:
         elif error is not None or answer.error is not None:
             outcome, error = Outcome.ERROR, error or answer.error
         try:
-            await answer.side_ended()
+            await answer.side_ended(FAREWELL_WITHIN if outcome is Outcome.DRAINED else None)
             if outcome is not Outcome.DONE:
                 await self._last_words(answer, outcome, error)
         finally:
             await self._finish(answer, outcome)
 
-    async def _last_words(self, answer: Answer, outcome: Outcome, error: Exception | None) -> None:
+    async def _last_words(self, answer: Answer | PlainAnswer, outcome: Outcome, error: Exception | None) -> None:
         """Tell a client that is still there how its answer ended, if that is not by being complete."""
         if answer.send_failure is not None and not isinstance(answer.send_failure, OSError):
             raise answer.send_failure  # middleware is broken; nothing more can be sent
@@ -231,16 +290,19 @@ class Exchange:
             return
         if not isinstance(error, DualModeError) and getattr(error, "status_code", None) is None:
             logger.error("the source failed after the response had begun", exc_info=error)
-        if isinstance(answer, StreamAnswer):
+        if isinstance(answer, (StreamAnswer, PlainStream)):
             problem = problem_from(error, debug=self._options.debug)
-            aborts = answer.format.aborts
-            await answer.last_words(answer.take_frames() + answer.format.error(problem), more=aborts)
+            aborts = answer.framing.format.aborts
+            within = FAREWELL_WITHIN if outcome is Outcome.DRAINED else None
+            await answer.last_words(answer.framing.failure(problem), more=aborts, within=within)
             if not aborts:
                 return
-            await asyncio.sleep(READ_BEFORE_CUT)
+            await anyio.sleep(READ_BEFORE_CUT)
         raise StreamAborted(f"The response failed after it had begun: {type(error).__name__}.") from None
 
-    async def _finish(self, answer: Answer, outcome: Outcome) -> None:
+    async def _finish(self, answer: Answer | PlainAnswer, outcome: Outcome) -> None:
+        if self._entry is not None:
+            self._entry.ended(outcome, answer.given)
         on_finish = self._options.on_finish
         if on_finish is None:
             return
@@ -249,7 +311,8 @@ class Exchange:
         except Exception:
             logger.exception("the fold of a partial result raised")
             partial = None
-        await run_on_finish(on_finish, outcome, partial, self._options.close_timeout)
+        run = run_hook if isinstance(answer, PlainAnswer) else run_on_finish
+        await run(on_finish, outcome, partial, self._options.close_timeout)
 
 
 # --- answers without a source ------------------------------------------------------------------------
@@ -260,9 +323,10 @@ async def answer_error(error: Exception, scope: Scope, receive: Receive, send: S
     if not isinstance(error, DualModeError) or _app_handles(scope, error):
         raise error
     problem: Problem = error.problem
-    if problem.status >= 500:
+    if problem.status >= 500 and not isinstance(error, (Draining, TooManyStreams)):
         logger.error("the source failed: %s", error, exc_info=error)
-    headers = {"vary": "Accept", **error.headers}
+    # The headers of a server further away belong to its own answer.
+    headers = {"vary": "Accept", **({} if isinstance(error, RemoteError) else error.headers)}
     response = Response(encode_json(problem.as_dict()), problem.status, headers, Problem.media_type)
     await response(scope, receive, send)
 

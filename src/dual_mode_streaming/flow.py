@@ -14,24 +14,33 @@ Rules:
 - If an errand has to wait too, the work stays parked until it is done. That is backpressure.
 - A cancellation that comes meanwhile belongs to the work first: it may be the source's own `asyncio.timeout`. Only
   if the work lets it pass, or has ended, it is the errand's.
+- If the work was told to stop and its clean-up has to wait, the errand is given up: a client that takes nothing must not
+  keep a source from being closed.
 - An errand that raises cancels the work. It keeps its error itself, for whoever gave it.
-- What the work waits for is passed on to the event loop as it is, so cancelling is asyncio's own, not ours.
+- What the work waits for is passed on to the event loop as it is, so cancelling is asyncio's own, not ours. Only a
+  mere turn of the event loop may be spared (`linger`): several of them become one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import types
 from collections.abc import Callable, Coroutine, Generator
 from time import monotonic
 from typing import Any
 
-__all__ = ["TURN_SECONDS", "Abandoned", "Pace", "Pump"]
+from anyio.lowlevel import checkpoint
+
+__all__ = ["GO_ON", "TURN_SECONDS", "Abandoned", "Errand", "Pace", "Pump"]
 
 Errand = Coroutine[Any, Any, None]
 
 _NOT_BEGUN = object()
+_DONE = object()
 
+GO_ON: Any = object()
+"""In the place of an errand: let the work go on at once, as if the event loop had had its turn."""
 TURN_SECONDS = 0.002
 """How long a source that never waits may keep the event loop from everybody else."""
 LOOK_EVERY = 32
@@ -79,7 +88,7 @@ class Pace:
 
     async def turn(self) -> int:
         """Give the event loop one turn; say after how many items to look again."""
-        await asyncio.sleep(0)
+        await checkpoint()
         self.waited = False
         self._began = monotonic()
         self.step = max(1, self.step // 2)
@@ -95,7 +104,7 @@ class Pump:
 
     Args:
         on_wait: Called each time the work is about to wait, with what it waits for: a future, or None if it only
-            gives the event loop a turn. It may give an errand to run first.
+            gives the event loop a turn. It may give an errand to run first, or `GO_ON` to spare that turn.
         on_blocked: Called when an errand has to wait itself.
     """
 
@@ -103,6 +112,11 @@ class Pump:
         self._on_wait = on_wait
         self._on_blocked = on_blocked
         self._abandoned = False
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Take note that the work is told to stop, by the next cancellation of the task."""
+        self._stopped = True
 
     def abandon(self) -> None:
         """Give up waiting for the work at the next cancellation of the task."""
@@ -129,8 +143,18 @@ class Pump:
                 error = None
             errand = self._on_wait(waits_for)
             try:
+                if errand is GO_ON:
+                    waits_for = _NOT_BEGUN
+                    continue
                 if errand is not None:
-                    waits_for = yield from self._run_errand(errand, work, waits_for)
+                    try:
+                        # Most errands end at once. `next` sees that without an exception, `send` would raise one.
+                        blocked_by = next(errand.__await__(), _DONE)
+                    except Exception:
+                        waits_for = _cancelled(waits_for)
+                    else:
+                        if blocked_by is not _DONE:
+                            waits_for = yield from self._finish_errand(errand, blocked_by, work, waits_for)
                 yield waits_for
             except _WorkEnded as ended:
                 return ended.value
@@ -143,16 +167,10 @@ class Pump:
                 error = raised
             waits_for = _NOT_BEGUN
 
-    def _run_errand(  # noqa: C901  two coroutines and their four ways to end, in one place
-        self, errand: Errand, work: Coroutine[Any, Any, Any], waits_for: Any
+    def _finish_errand(  # noqa: C901  two coroutines and their four ways to end, in one place
+        self, errand: Errand, blocked_by: Any, work: Coroutine[Any, Any, Any], waits_for: Any
     ) -> Generator[Any, Any, Any]:
-        """Run an errand while the work is parked; give what the work waits for afterwards."""
-        try:
-            blocked_by = errand.send(None)
-        except StopIteration:
-            return waits_for
-        except Exception:
-            return _cancelled(waits_for)
+        """Run an errand that has to wait while the work is parked; give what the work waits for afterwards."""
         _park(waits_for)
         self._on_blocked()
         ended: _WorkEnded | _WorkFailed | None = None
@@ -163,6 +181,9 @@ class Pump:
             except asyncio.CancelledError as cancelled:
                 if ended is None and not self._abandoned:
                     waits_for, ended = yield from self._cancel_work(work, waits_for, cancelled)
+                    if ended is None and self._stopped:
+                        _give_up(errand, blocked_by)
+                        return _parked(waits_for)
                     if not (isinstance(ended, _WorkFailed) and isinstance(ended.error, asyncio.CancelledError)):
                         continue
                 error = cancelled
@@ -227,6 +248,15 @@ class _WorkFailed(BaseException):
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
+
+
+def _give_up(errand: Errand, blocked_by: Any) -> None:
+    """Cancel an errand that waits, and wait no more for it."""
+    if hasattr(blocked_by, "cancel"):
+        blocked_by.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        errand.throw(asyncio.CancelledError())
+        errand.close()
 
 
 def _park(waits_for: Any) -> Any:

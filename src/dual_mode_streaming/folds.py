@@ -54,7 +54,13 @@ class Fold(ABC, Generic[Item, Result]):
 
 
 class ListFold(Fold[Item, Result]):
-    """A fold whose state is the list of all items, and whose result is made of that list at the end."""
+    """A fold whose state is the list of all items, and whose result is made of that list at the end.
+
+    Attributes:
+        gives_items: Whether the result holds each item as it is, and nothing is made of them.
+    """
+
+    gives_items = False
 
     def start(self) -> list[Item]:
         """Give an empty list."""
@@ -67,6 +73,8 @@ class ListFold(Fold[Item, Result]):
 
 
 class _Collect(ListFold[Any, dict[str, list[Any]]]):
+    gives_items = True
+
     def result(self, state: list[Any]) -> dict[str, list[Any]]:
         return {"data": state}
 
@@ -80,6 +88,8 @@ class _Collect(ListFold[Any, dict[str, list[Any]]]):
 
 
 class _ToList(ListFold[Any, list[Any]]):
+    gives_items = True
+
     def result(self, state: list[Any]) -> list[Any]:
         return state
 

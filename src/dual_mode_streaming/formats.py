@@ -11,13 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import InvalidEvent, Problem
-from .events import ServerSentEvent
-from .jsonbytes import decode_json, encode_json
-from .jsonlines import encode_line, encode_record, envelope, seal
+from .events import Missed, ServerSentEvent
+from .jsonbytes import decode_json, encode_at_once, encode_json
+from .jsonlines import ENVELOPE_KEYS, encode_line, encode_record, envelope, seal
 from .modes import JSON_LINES, JSON_SEQ, NDJSON, SSE
 from .sse import encode_event
 
-__all__ = ["TERMINAL_ID", "Format", "checked_frame", "event_value", "format_for"]
+__all__ = ["RESERVED_NAMES", "TERMINAL_ID", "Format", "checked_frame", "event_value", "format_for", "reserved"]
 
 TERMINAL_ID = "dms-done"
 """The id of the `done` event of a stream that cannot be resumed. A request that sends it back has seen all."""
@@ -52,18 +52,22 @@ class Format(ABC):
             InvalidEvent: A field would forge a line, or the name is the library's own.
         """
 
-    def control(self, event: ServerSentEvent) -> tuple[bytes, bytes]:  # noqa: ARG002  only SSE can say it
+    @abstractmethod
+    def encoded(self, json: bytes, name: str | None, event_id: str) -> bytes:
+        """Give the frame of an event whose data is JSON already, and whose name and id need no check any more."""
+
+    def control(self, event: ServerSentEvent) -> tuple[bytes, bytes]:
         """Give the frames of an event that is no item: what opens the next frame with data, and what goes at once.
 
         A block without data is an empty event to many readers, so a retry time does not travel alone.
         """
-        return b"", b""
+        return b"", self.event(event) if event.data.__class__ is Missed else b""
 
     def opening(self, retry: tuple[int, int] | None) -> bytes:  # noqa: ARG002  only SSE has a use for it
         """Give what stands in front of the first frame with data."""
         return b""
 
-    def done(self, items: int) -> bytes:  # noqa: ARG002  only SSE counts on the wire
+    def done(self, items: int, terminal_id: str = TERMINAL_ID) -> bytes:  # noqa: ARG002  only SSE says it on the wire
         """Give the last frame of a stream that is complete."""
         return b""
 
@@ -80,12 +84,20 @@ class _SSE(Format):
     content_type = f"{SSE}; charset=utf-8"
 
     def item(self, item: Any) -> bytes:
-        return b"data: " + encode_json(item) + b"\n\n"
+        encoded = encode_at_once(item)
+        return b"data: " + (encode_json(item) if encoded is None else encoded) + b"\n\n"
 
     def event(self, event: ServerSentEvent) -> bytes:
         return checked_frame(event)
 
+    def encoded(self, json: bytes, name: str | None, event_id: str) -> bytes:
+        if name is None:
+            return b"id: %b\ndata: %b\n\n" % (event_id.encode(), json)
+        return b"event: %b\nid: %b\ndata: %b\n\n" % (name.encode(), event_id.encode(), json)
+
     def control(self, event: ServerSentEvent) -> tuple[bytes, bytes]:
+        if event.data.__class__ is Missed:
+            return super().control(event)
         frame = b"" if event.comment is None else encode_event(ServerSentEvent(comment=event.comment))
         return b"" if event.retry is None else _retry(event.retry), frame
 
@@ -93,8 +105,8 @@ class _SSE(Format):
         # Drawn anew for each client, so that clients do not come back all at once.
         return b"" if retry is None else _retry(random.randint(*retry))  # noqa: S311  no secret
 
-    def done(self, items: int) -> bytes:
-        return b'event: done\nid: %s\ndata: {"items":%d}\n\n' % (TERMINAL_ID.encode(), items)
+    def done(self, items: int, terminal_id: str = TERMINAL_ID) -> bytes:
+        return b'event: done\nid: %s\ndata: {"items":%d}\n\n' % (terminal_id.encode(), items)
 
     def error(self, problem: Problem) -> bytes:
         return encode_event(ServerSentEvent(problem.as_dict(), event="error"))
@@ -113,7 +125,13 @@ class _Lines(Format):
         self._blank = blank
 
     def item(self, item: Any) -> bytes:
-        return self._before + seal(encode_json(item)) + b"\n"
+        encoded = encode_at_once(item)
+        if encoded is None:
+            encoded = seal(encode_json(item))
+        elif item.__class__ is not dict or len(item) <= ENVELOPE_KEYS:
+            # A larger one is no envelope: its keys are plain texts, so it has as many in JSON.
+            encoded = seal(encoded)
+        return self._before + encoded + b"\n"
 
     def event(self, event: ServerSentEvent) -> bytes:
         checked_frame(event)  # what one format refuses, all refuse
@@ -121,6 +139,9 @@ class _Lines(Format):
         if event.event is None and event.id is None:
             return self._before + seal(data) + b"\n"
         return self._before + envelope(event, data) + b"\n"
+
+    def encoded(self, json: bytes, name: str | None, event_id: str) -> bytes:
+        return self._before + envelope(ServerSentEvent(event=name, id=event_id), json) + b"\n"
 
     def error(self, problem: Problem) -> bytes:
         return self._encode({"error": problem.as_dict()})
@@ -160,11 +181,16 @@ def checked_frame(event: ServerSentEvent) -> bytes:
     Raises:
         InvalidEvent: A field would forge a line, or a name or id is the library's own.
     """
-    if event.event in RESERVED_NAMES:
-        raise InvalidEvent("event", f"is {event.event!r}; this name is the library's own")
+    if event.event in RESERVED_NAMES and event.data.__class__ is not Missed:
+        raise reserved(event.event)
     if event.id == TERMINAL_ID:
         raise InvalidEvent("id", f"is {event.id!r}; this id is the library's own")
     return encode_event(event)
+
+
+def reserved(name: str | None) -> InvalidEvent:
+    """Give the error of an author's event that has a name of ours."""
+    return InvalidEvent("event", f"is {name!r}; this name is the library's own")
 
 
 def _retry(milliseconds: int) -> bytes:

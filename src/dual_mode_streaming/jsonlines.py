@@ -28,6 +28,7 @@ from .events import ServerSentEvent
 from .jsonbytes import decode_json, encode_json
 
 __all__ = [
+    "ENVELOPE_KEYS",
     "ErrorLine",
     "JSONSeqDecoder",
     "NDJSONDecoder",
@@ -41,7 +42,13 @@ __all__ = [
 _BOM = b"\xef\xbb\xbf"
 _WHITE = b" \t\r\n"
 _ENVELOPE = frozenset({"data", "event", "id"})
-_OTHER_KEY = re.compile(rb'\{"(?:id|event)":(?:"[^"\\]*+"|\w++),"(?!(?:data|event|id)")[^"\\]*+"')
+ENVELOPE_KEYS = len(_ENVELOPE)
+"""The most keys that an envelope has."""
+_OTHER_START = frozenset(b'{"%c' % letter for letter in range(256) if letter not in b"dei\\")
+_OTHER_KEY = re.compile(
+    rb'\{"(?:(?!(?:data|error|event|id)")[^"\\]*+"'
+    rb'|(?:id|event)":(?:"[^"\\]*+"|\w++),"(?!(?:data|event|id)")[^"\\]*+")'
+)
 
 
 def encode_line(value: Any) -> bytes:
@@ -263,8 +270,11 @@ def seal(item_json: bytes) -> bytes:
     """Put the JSON of a plain item into an envelope if it could be mistaken for an envelope or an error."""
     # Only an object whose first key is one of the four can be meant, and our own encoder writes no white space. Any
     # other first byte behind the brace is the white space or the escape of a JSON text that the author has written.
+    if item_json[:3] in _OTHER_START:
+        return item_json
     if item_json[:1] == b"{" and (item_json[1:3] in (b'"d', b'"e', b'"i') or item_json[1:2] not in b'"}'):
-        # Items that begin with an id are common, and their next key tells that they are no envelope.
+        # Items that begin with an id are common, and their next key tells that they are no envelope. So does a first
+        # key that only begins like one of the four.
         return item_json if _OTHER_KEY.match(item_json) else _sealed(item_json)
     if item_json[:3] == b'{"\\' or item_json[:1] in (b" ", b"\t", b"\n", b"\r"):
         return _sealed(item_json)

@@ -24,9 +24,21 @@ from .errors import DeadlineExceeded, DualModeError, SourceIdle
 from .events import Outcome
 from .flow import Abandoned, Pump
 
-__all__ = ["Life", "OnFinish", "current_task", "gave_up", "innermost_scope", "logger", "run_on_finish"]
+__all__ = [
+    "Life",
+    "OnFinish",
+    "current_task",
+    "gave_up",
+    "innermost_scope",
+    "logger",
+    "run_on_finish",
+    "runs_on_asyncio",
+]
 
 logger = logging.getLogger("dual_mode_streaming")
+
+ANYIO_SCOPES = _task_states.data  # type: ignore[attr-defined]
+"""Empty as long as no task is in a cancel scope of anyio."""
 
 OnFinish = Callable[[Outcome, Any], Awaitable[None] | None]
 
@@ -310,24 +322,24 @@ class Life:
 
 
 def current_task() -> asyncio.Task[Any]:
-    """Give the task of the response.
-
-    Raises:
-        RuntimeError: There is none: the server runs another event loop than asyncio's.
-    """
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        task = None
-    if task is None:
-        raise RuntimeError("a response of dual-mode-streaming needs asyncio or uvloop; no task of them is running")
+    """Give the task of the response."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  `runs_on_asyncio` has seen to it
     return task
+
+
+def runs_on_asyncio() -> bool:
+    """Whether a task of asyncio or uvloop is running, which is what the pump can step."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
 
 
 def innermost_scope(task: asyncio.Task[Any] | None = None) -> object:
     """Give the cancel scope of anyio in which a task, or else the current one, is; None if it is in none."""
-    if not _task_states.data:  # type: ignore[attr-defined]
-        return None  # no task is in any
+    if not ANYIO_SCOPES:
+        return None
     state = _task_states.get(task or current_task())
     return None if state is None else state.cancel_scope
 

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from .errors import ItemInvalid
-from .folds import as_fold, collect
+from .folds import ListFold, as_fold, collect
 from .lifecycle import OnFinish
 from .modes import ResponseMode
+from .streams import Streams
 
 __all__ = ["Options"]
 
@@ -24,7 +25,7 @@ class Options:
 
     Raises:
         ValueError: A bound is negative, or a choice does not exist.
-        TypeError: The fold is none.
+        TypeError: The fold is none, or what is given as `streams` is no registry.
     """
 
     fold: Any = collect
@@ -46,13 +47,30 @@ class Options:
     retry: tuple[int, int] | None = (1000, 2000)
     validate_items: bool | Any = False
     on_finish: OnFinish | None = None
+    streams: Streams | None = None
     debug: bool = False
     item_check: Callable[[int, Any], None] | None = field(init=False, default=None)
+    takes_list: bool = field(init=False, default=False)
+    """Whether the items are just gathered in a list: a fold over a list needs no call per item."""
+    is_plain: bool = field(init=False, default=False)
+    """Whether a batch that is ready needs nothing but its body."""
 
     def __post_init__(self) -> None:
         self.fold = as_fold(self.fold)
         if self.mode is not None and not isinstance(self.mode, ResponseMode):
             self.mode = ResponseMode(self.mode)
+        self._check()
+        if self.validate_items is not False:
+            try:
+                self.item_check = _known_item_check(self.validate_items)
+            except TypeError:  # some annotations cannot be hashed
+                self.item_check = _item_check(self.validate_items)
+        self.takes_list = type(self.fold).step is ListFold.step and self.item_check is None
+        # The encoder refuses events. Where the fold makes something else of the items, they have to be looked for.
+        gives_items = self.takes_list and self.fold.gives_items
+        self.is_plain = gives_items and self.mode is None and self.on_finish is None and self.streams is None
+
+    def _check(self) -> None:
         if self.on_disconnect not in ("cancel", "finish"):
             raise ValueError(f"on_disconnect={self.on_disconnect!r} is not a policy; use 'cancel' or 'finish'")
         for name in _POSITIVE:
@@ -68,16 +86,13 @@ class Options:
                 raise ValueError(
                     f"retry={self.retry!r} must be a range of milliseconds, two whole numbers such as (1000, 2000)"
                 )
+        if self.streams is not None and not isinstance(self.streams, Streams):
+            raise TypeError(f"streams={self.streams!r} is not a registry; make one with Streams()")
         if self.validate_items is True:
             raise ValueError(
                 "validate_items=True needs an endpoint under @dual_mode whose return annotation names the item type, "
                 "such as AsyncIterator[Row]; elsewhere give the type itself: validate_items=Row"
             )
-        if self.validate_items is not False:
-            try:
-                self.item_check = _known_item_check(self.validate_items)
-            except TypeError:  # some annotations cannot be hashed
-                self.item_check = _item_check(self.validate_items)
 
 
 def _item_check(item_type: Any) -> Callable[[int, Any], None]:

@@ -2,6 +2,9 @@
 
 Accepted are async generators, async iterators, objects with `__aiter__`, sync generators and iterators (their steps
 run in a worker thread, so that they may block), lists and tuples, and callables that give one of these.
+
+Most sources know nothing of the request. One that wants to see it (`OpensForRequest`) is shown what was asked for when it
+is opened, and gives the source for this one request; that one may decide more than its items (`DecidingSource`).
 """
 
 from __future__ import annotations
@@ -9,32 +12,151 @@ from __future__ import annotations
 import contextvars
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import AsyncGeneratorType
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import anyio.to_thread
 from starlette.requests import Request
 
+from .errors import DualModeError
+from .formats import TERMINAL_ID, Format
+
 FASTAPI_WRAPPER = "_async_stream_raw"
 
-__all__ = ["FASTAPI_WRAPPER", "close_source", "open_source", "request_of"]
+__all__ = [
+    "FASTAPI_WRAPPER",
+    "Asked",
+    "DecidingSource",
+    "FrameSource",
+    "OpensForRequest",
+    "Ready",
+    "close_source",
+    "open_source",
+    "request_of",
+]
 
 
-def open_source(content: Any) -> AsyncIterator[Any]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks of a source.
+
+    Attributes:
+        streams: Whether the answer is a stream; otherwise it is a batch.
+        last_event_id: The id of the last event that a reconnecting client has seen; None if it names none.
+    """
+
+    streams: bool
+    last_event_id: str | None
+
+
+_FROM_THE_BEGINNING = Asked(streams=True, last_event_id=None)
+
+
+class OpensForRequest(Protocol):
+    """What may be handed over in the place of a source, and gives the source for one request."""
+
+    def __dual_mode_open__(self, asked: Asked) -> Any:
+        """Give the source for a request: anything that `open_source` takes. It must not wait."""
+
+
+class DecidingSource(AsyncIterator[Any]):
+    """An async iterator that decides more about its stream than the items. What it leaves alone is as for any source.
+
+    Attributes:
+        commit_after: Seconds that the headers wait for the first item; None for what the options say.
+        terminal_id: The id of the `done` event. Read when the source has ended.
+        total: How many items the whole stream has, of which this answer may be a part; None if it is all of them. Read
+            when the source has ended.
+    """
+
+    __slots__ = ()
+
+    @property
+    def commit_after(self) -> float | None:
+        return None
+
+    @property
+    def terminal_id(self) -> str:
+        return TERMINAL_ID
+
+    @property
+    def total(self) -> int | None:
+        return None
+
+
+class Ready(NamedTuple):
+    """What a `FrameSource` has ready.
+
+    Attributes:
+        frames: The frames.
+        items: The items in them, each with its value (`item`) and its JSON (`json`).
+        next: Where what comes after them begins. The source's own affair.
+    """
+
+    frames: bytes
+    items: Sequence[Any]
+    next: int
+
+
+class FrameSource(DecidingSource):
+    """A source that has its frames ready-made, and says when there are new ones, so that they can be sent at once.
+
+    Attributes:
+        idle: Set by whoever reads it while nothing is ready and nothing is being sent. Only then `push` is called.
+    """
+
+    __slots__ = ("idle",)
+
+    idle: bool
+
+    @abstractmethod
+    def attach(self, format: Format, push: Callable[[], None], evict: Callable[[DualModeError], None]) -> None:  # noqa: A002
+        """Begin to give frames.
+
+        Args:
+            format: The format of the frames.
+            push: Called from the event loop, outside of any task, when frames are ready or the source is over.
+            evict: Called when the source is over at once because its reader is too slow.
+        """
+
+    @abstractmethod
+    def take(self) -> Ready | None:
+        """Take frames that are ready, in the size of a send; None if there are none now."""
+
+    @property
+    @abstractmethod
+    def over(self) -> bool:
+        """Whether all frames were taken and no more will come."""
+
+    @abstractmethod
+    def check_end(self) -> None:
+        """Raise the error with which a source that is over has ended, if it was one."""
+
+
+def open_source(content: Any, asked: Asked = _FROM_THE_BEGINNING) -> AsyncIterator[Any]:
     """Give the async iterator of a source. Nothing of it runs yet, but a callable is called.
+
+    Args:
+        content: What the author has handed over.
+        asked: What the request asks for, for a source that wants to know.
 
     Raises:
         TypeError: The content is not a source.
     """
     if content.__class__ is AsyncGeneratorType:
         return _unwrapped(content) if content.ag_code.co_name == FASTAPI_WRAPPER else content
+    if hasattr(content, "__dual_mode_open__"):
+        given = content.__dual_mode_open__(asked)
+        return given if given is content else open_source(given, asked)
     if isinstance(content, AsyncIterator):
         return content
     if isinstance(content, type):
-        return open_source(content())
+        return open_source(content(), asked)
     if hasattr(content, "__aiter__"):
-        return open_source(content.__aiter__())
+        return open_source(content.__aiter__(), asked)
     if isinstance(content, (str, bytes, bytearray, memoryview, Mapping)) or hasattr(content, "__pydantic_serializer__"):
         raise TypeError(_not_a_source(content))  # one value, although it can be iterated
     if isinstance(content, (list, tuple)):
@@ -48,7 +170,7 @@ def open_source(content: Any) -> AsyncIterator[Any]:
         given = content()
         if callable(given) and not hasattr(given, "__aiter__") and not hasattr(given, "__iter__"):
             raise TypeError(_not_a_source(given))
-        return open_source(given)
+        return open_source(given, asked)
     if hasattr(content, "__iter__"):
         return _ThreadSource(iter(content))
     raise TypeError(_not_a_source(content))

@@ -26,16 +26,19 @@ from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from .batch import Gathering
+from .answers import BURST_BYTES
+from .batch import Gathering, take_items
+from .entries import Entry
 from .errors import DualModeError, Problem, StreamAborted
-from .exchange import DECIDED_HEADERS, ENDED, Exchange, answer_error, first_step
+from .exchange import DECIDED_HEADERS, ENDED, Exchange, answer_error, at_first_step
 from .folds import Fold, collect
 from .formats import TERMINAL_ID
 from .jsonbytes import encode_json
-from .lifecycle import OnFinish, innermost_scope, logger
+from .lifecycle import ANYIO_SCOPES, OnFinish, innermost_scope, logger, runs_on_asyncio
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode, choose_mode, last_event_id
 from .options import Options
-from .sources import FASTAPI_WRAPPER, close_source, open_source
+from .sources import FASTAPI_WRAPPER, Asked, close_source, open_source
+from .streams import STREAMS_IN_SCOPE, Streams, registry_of
 
 __all__ = ["DualModeResponse"]
 
@@ -85,11 +88,13 @@ class DualModeResponse(Response):
         retry: The range of milliseconds from which each SSE client is told one to wait before it reconnects.
         validate_items: A type (`True` under `@dual_mode`: the annotated one) that every item is checked against.
         on_finish: Called once with the `Outcome` and the fold of the items so far.
+        streams: The registry that limits, counts and drains open responses; None takes the one that the application
+            has at `app.state.streams`, if it has one.
         debug: Tell clients the texts of unexpected errors.
 
     Raises:
         ValueError: An option is out of its range, or a header is one that the response decides.
-        TypeError: The fold is none.
+        TypeError: The fold is none, or what is given as `streams` is no registry.
     """
 
     status_code = 200
@@ -123,6 +128,7 @@ class DualModeResponse(Response):
         retry: tuple[int, int] | None = (1000, 2000),
         validate_items: Any = False,
         on_finish: OnFinish | None = None,
+        streams: Streams | None = None,
         debug: bool = False,
     ) -> None:
         options = Options(
@@ -144,6 +150,7 @@ class DualModeResponse(Response):
             retry=retry,
             validate_items=validate_items,
             on_finish=on_finish,
+            streams=streams,
             debug=debug,
         )
         if media_type is not None and media_type != JSON and media_type not in STREAM_TYPES:
@@ -155,26 +162,64 @@ class DualModeResponse(Response):
         self.background = background
         self.raw_headers = [] if headers is None else _raw(headers)
 
-    @classmethod
-    def with_options(cls, content: Any, options: Options) -> DualModeResponse:
-        """Make a response of options that were checked before, as `@dual_mode` does for each request."""
-        response = cls.__new__(cls)
-        response.source = content
-        response.options = options
-        response.raw_headers = []
-        return response
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(  # noqa: C901  one function, for the reason that it gives
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            await close_source(self.source)
-            await _refuse_websocket(scope, send)
-            return
+        # A plain request is the most common: a GET that says nothing of a mode and has no body. It gets a batch, as
+        # `choose_mode` would say, and mostly one that is ready at once. Every call on the way to it is a part of what
+        # the library costs, so it is all done here (docs/architecture.md, "A plain GET takes a shorter way").
+        source, options = self.source, self.options
+        plain = (
+            source.__class__ is AsyncGeneratorType
+            and options.is_plain
+            and scope["type"] == "http"
+            and scope["method"] == "GET"
+            and not scope.get("query_string")
+            and self.media_type is None
+            and HEAD_REQUEST not in scope
+            and source.ag_code.co_name != FASTAPI_WRAPPER
+        )
+        if plain:
+            # What `registry_of` would find; an application that keeps its state elsewhere is asked there.
+            state = getattr(scope.get("app"), "state", None)
+            if STREAMS_IN_SCOPE in scope or "streams" in getattr(state, "_state", ("streams",) if state else ()):
+                plain = False
+            for name, value in scope["headers"]:
+                if name in _TELLING and (name != b"accept" or value not in _ANY_OR_JSON):
+                    plain = False
+                    break
         try:
-            if self.source.__class__ is AsyncGeneratorType and self._is_plain(scope):
-                await self._respond_plainly(scope, receive, send)
-            else:
+            if not plain:
                 await self._respond(scope, receive, send)
+            else:
+                items: list[Any] = []
+                late: list[Gathering] = []
+                outer = innermost_scope() if ANYIO_SCOPES else None
+                work = take_items(source, items, options, late)
+                body, waits_for, error = None, ENDED, None
+                try:
+                    waits_for = work.send(None)
+                except StopIteration:
+                    body = self._small_body(items)
+                except BaseException as raised:
+                    error = at_first_step(raised)
+                stand_in = self.stand_in
+                if body is None or self.raw_headers or (stand_in and (stand_in.raw_headers or stand_in.status_code)):
+                    gathering = late[0] if late else Gathering(source, options, items)
+                    late[:] = [gathering]
+                    exchange = Exchange(self, options, scope, _PLAIN, receive, send)
+                    await exchange.gathered(gathering, work, waits_for, error, outer)
+                else:
+                    status = self.status_code
+                    if stand_in is not None:
+                        status = getattr(scope.get("route"), "status_code", None) or status
+                    headers = [_JSON_TYPE, (b"content-length", b"%d" % len(body)), _VARY]
+                    try:
+                        await send({"type": "http.response.start", "status": status, "headers": headers})
+                        await send({"type": "http.response.body", "body": body, "more_body": False})
+                    except OSError:
+                        logger.debug("the client left before it had its answer", exc_info=True)
         except StreamAborted:
             if self.background is not None:
                 await self.background()
@@ -182,47 +227,25 @@ class DualModeResponse(Response):
         if self.background is not None:
             await self.background()
 
-    async def _respond_plainly(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that gets a batch and has no body; if all items are ready, in the fewest steps.
-
-        They do what `Exchange.batch` does. Whatever is not plain any more is left to it.
-        """
-        options = self.options
-        gathering = Gathering(self.source, options)
-        anyio_scope = innermost_scope()
-        work = gathering.run()
-        waits_for, error = first_step(work)
-        stand_in = self.stand_in
-        if (
-            waits_for is ENDED
-            and error is None
-            and options.on_finish is None
-            and not self.raw_headers
-            and (stand_in is None or not (stand_in.raw_headers or stand_in.status_code))
-            and (body := gathering.small_body()) is not None
-        ):
-            status = self.status_code
-            if stand_in is not None:
-                status = getattr(scope.get("route"), "status_code", None) or status
-            headers = [_JSON_TYPE, (b"content-length", b"%d" % len(body)), _VARY]
-            try:
-                await send({"type": "http.response.start", "status": status, "headers": headers})
-                await send({"type": "http.response.body", "body": body, "more_body": False})
-            except OSError:
-                logger.debug("the client left before it had its answer", exc_info=True)
+    async def _respond(self, scope: Scope, receive: Receive, send: Send, *, in_plain_form: bool = False) -> None:
+        if scope["type"] != "http":
+            await close_source(self.source)
+            await _refuse_websocket(scope, send)
             return
-        exchange = Exchange(self, options, scope, _PLAIN, receive, send)
-        await exchange.gathered(gathering, work, waits_for, error, anyio_scope)
-
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        entry: Entry | None = None
         try:
             choice = self._choose(scope)
-            streams = choice.mode is ResponseMode.STREAM
-            if scope["method"] == "HEAD" or HEAD_REQUEST in scope or (streams and last_event_id(scope) == TERMINAL_ID):
+            streams, last_id = choice.mode is ResponseMode.STREAM, last_event_id(scope)
+            if scope["method"] == "HEAD" or HEAD_REQUEST in scope or (streams and last_id == TERMINAL_ID):
                 source = None
             else:
-                source = open_source(self.source)
+                registry = registry_of(scope, self.options.streams)
+                if registry is not None:
+                    entry = registry.admit(scope, streams=streams)
+                source = open_source(self.source, Asked(streams, last_id))
         except BaseException as error:
+            if entry is not None:
+                entry.leave()
             await close_source(self.source)
             if not isinstance(error, DualModeError):
                 raise
@@ -232,28 +255,27 @@ class DualModeResponse(Response):
             await close_source(self.source)
             await self._answer_without_source(scope, choice, receive, send)
             return
-        exchange = Exchange(self, self.options, scope, choice, receive, send)
-        if choice.mode is ResponseMode.BATCH:
-            await exchange.batch(source)
-        else:
-            await exchange.stream(source)
+        exchange = Exchange(self, self.options, scope, choice, receive, send, entry)
+        try:
+            if in_plain_form or not runs_on_asyncio():
+                await exchange.plain(source)
+            elif choice.mode is ResponseMode.BATCH:
+                await exchange.batch(source)
+            else:
+                await exchange.stream(source)
+        finally:
+            if entry is not None:
+                entry.leave()
 
-    def _is_plain(self, scope: Scope) -> bool:
-        """Whether this is the most common request: a GET that says nothing of a mode and has no body.
-
-        It gets a batch, as `choose_mode` would say. To know it at once is worth it: the steps on the way to a batch
-        that is ready are all that the library adds to it.
-        """
-        if scope["method"] != "GET" or scope.get("query_string") or HEAD_REQUEST in scope:
-            return False
-        if self.media_type is not None or self.options.mode is not None:
-            return False
-        if self.source.ag_code.co_name == FASTAPI_WRAPPER:
-            return False
-        for name, value in scope["headers"]:
-            if name in _TELLING and (name != b"accept" or value not in _ANY_OR_JSON):
-                return False
-        return True
+    def _small_body(self, items: list[Any]) -> bytes | None:
+        """Give the batch body if it can be had at once and sent in one piece; None leaves it to `Gathering.body`."""
+        options = self.options
+        try:
+            body = encode_json(options.fold.result(items))
+        except Exception:
+            return None
+        limit = options.max_item_bytes
+        return body if len(body) <= BURST_BYTES and (limit is None or len(body) <= limit) else None
 
     # --- before the source runs --------------------------------------------------------------------
 

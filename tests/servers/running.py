@@ -71,13 +71,13 @@ class Server:
 
 
 @contextmanager
-def serving(name: str, folder: Path) -> Iterator[Server]:
-    """Run the contract application on the server of this name."""
+def serving(name: str, folder: Path, app: str = APP) -> Iterator[Server]:
+    """Run the contract application, or another one that has its `/token`, on the server of this name."""
     log = folder / f"{name}.log"
     token = secrets.token_hex(8)
     for _ in range(5):
         port = _free_port()
-        process = _start(name, port, token, log)
+        process = _start(name, port, token, log, app)
         if _answers(process, port, token):
             break
         _stop(process)
@@ -96,7 +96,7 @@ def _free_port() -> int:
         return listener.getsockname()[1]
 
 
-def _start(name: str, port: int, token: str, log: Path) -> subprocess.Popen[bytes]:
+def _start(name: str, port: int, token: str, log: Path, app: str) -> subprocess.Popen[bytes]:
     paths = [os.environ.get("PYTHONPATH"), str(TESTS)]
     environment = {
         **os.environ,
@@ -104,7 +104,7 @@ def _start(name: str, port: int, token: str, log: Path) -> subprocess.Popen[byte
         "PYTHONWARNINGS": "default",
         "CONTRACT_TOKEN": token,
     }
-    command = [sys.executable, "-m", *(part.format(port=port) for part in COMMANDS[name])]
+    command = [sys.executable, "-m", *(app if part == APP else part.format(port=port) for part in COMMANDS[name])]
     with log.open("ab") as output:
         # A process group of its own, so that a worker process cannot outlive its parent.
         return subprocess.Popen(

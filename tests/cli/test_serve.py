@@ -1,4 +1,4 @@
-"""The command line, as a real process: it starts, says what to try, answers, and stops."""
+"""`dual-mode serve`, as a real process: it starts, says what to try, answers, says farewell, and stops."""
 
 import os
 import re
@@ -8,14 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from dual_mode_streaming import cli
+from dual_mode_streaming.cli.serving import in_url
 
 DUAL_MODE = Path(sys.executable).with_name("dual-mode")
 ENVIRONMENT = {
@@ -46,6 +46,20 @@ async def endless(request: Request) -> AsyncIterator[int]:
 
 app = Starlette(routes=[Route("/version", version), Route("/items/{id}", item), Route("/endless", endless)])
 number = 3
+"""
+
+
+OTHER = """
+import asyncio
+from starlette.responses import StreamingResponse
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await StreamingResponse(endless())(scope, receive, send)
+
+async def endless():
+    yield "one"
+    await asyncio.Event().wait()
 """
 
 
@@ -147,17 +161,46 @@ def test_serve_suggests_the_root_where_it_knows_nothing_better(project):
         assert f"curl '{server.url}/'" in server.greeting
 
 
-def test_sigterm_ends_the_server_within_the_grace_although_a_stream_is_open(project):
-    with serving("main:app", "--grace", "1", cwd=project) as server:
-        ndjson = {"Accept": "application/x-ndjson"}
-        with httpx2.stream("GET", f"{server.url}/endless", headers=ndjson, timeout=30) as response:
-            lines = response.iter_lines()
-            assert next(lines) == "1"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("options", [(), ("--workers", "2"), ("--reload",)], ids=["alone", "workers", "reload"])
+def test_open_streams_are_told_farewell_and_the_server_ends(project, number, options):
+    with serving("main:app", "--drain", "1", *options, cwd=project) as server, ExitStack() as stack:
+        told = []
+        for media_type, first in (("text/event-stream", b"data: 1\n\n"), ("application/x-ndjson", b"1\n")):
+            response = stack.enter_context(
+                httpx2.stream("GET", f"{server.url}/endless", headers={"Accept": media_type}, timeout=30)
+            )
+            chunks = response.iter_raw()
+            came = next(chunks)
+            while first not in came:
+                came += next(chunks)
+            told.append((chunks, first))
+        status, log = server.stop(number)
+        sse, lines = (b"".join(until_cut(chunks)) for chunks, _ in told)
+    # The signal ends the process as it would without a server, but Ctrl-C and the processes above others end well.
+    assert status == (-signal.SIGTERM if number == signal.SIGTERM and not options else 0)
+    assert b"event: error\n" in sse
+    assert b'"code":"draining"' in sse
+    assert b'"code":"draining"' in lines.splitlines()[-1]
+    assert "Cancel" not in log
+
+
+def until_cut(chunks):
+    with suppress(httpx2.RemoteProtocolError):
+        yield from chunks
+
+
+def test_a_stream_of_others_is_cancelled_when_the_time_is_over(project):
+    (project / "other.py").write_text(OTHER)
+    with serving("other:app", "--drain", "0", cwd=project) as server:
+        with httpx2.stream("GET", server.url, timeout=30) as response:
+            chunks = response.iter_raw()
+            assert next(chunks) == b"one"
             status, log = server.stop(signal.SIGTERM)
             assert status == -signal.SIGTERM
             assert "Cancel 1 running task" in log
             with pytest.raises(httpx2.RemoteProtocolError):
-                next(lines)
+                next(chunks)
 
 
 def test_ctrl_c_ends_the_server_as_uvicorn_does(project):
@@ -169,7 +212,7 @@ def test_ctrl_c_ends_the_server_as_uvicorn_does(project):
 
 
 def test_reload_takes_a_change_in_although_a_stream_is_open(project):
-    with serving("main:app", "--reload", "--grace", "0", cwd=project) as server:
+    with serving("main:app", "--reload", "--drain", "0", cwd=project) as server:
         assert httpx2.get(f"{server.url}/version").text == "one"
         sse = {"Accept": "text/event-stream"}
         with httpx2.stream("GET", f"{server.url}/endless", headers=sse, timeout=30) as response:
@@ -215,6 +258,12 @@ def test_a_broken_module_is_told_with_its_line(project):
     assert run("serve", "wrong:app", cwd=project).stderr.endswith("wrong.py:2)\n")
 
 
+def test_workers_and_reload_exclude_each_other(project):
+    done = run("serve", "main:app", "--reload", "--workers", "2", cwd=project)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("dual-mode: --reload is for one process")
+
+
 def test_a_port_that_is_taken_is_told_with_the_option_to_use():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -243,7 +292,7 @@ def test_an_application_that_does_not_start_ends_the_program_as_uvicorn_does(pro
     assert "no database" in done.stderr
 
 
-@pytest.mark.parametrize("module", ["typer", "uvicorn"])
+@pytest.mark.parametrize("module", ["typer", "rich", "httpx2", "uvicorn"])
 def test_without_the_extra_the_program_says_what_to_install(module):
     code = f"import sys; sys.modules[{module!r}] = None; from dual_mode_streaming.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False)
@@ -260,7 +309,7 @@ def test_help_names_the_command_and_its_options():
     assert "serve" in run("--help").stdout
     shown = run("serve", "--help")
     assert shown.returncode == 0
-    for option in ("--host", "--port", "--grace", "--reload", "[APP]"):
+    for option in ("--host", "--port", "--workers", "--drain", "--reload", "[APP]"):
         assert option in shown.stdout
 
 
@@ -278,4 +327,4 @@ def test_version_is_that_of_the_package():
     [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("box", "box")],
 )
 def test_the_address_that_is_printed_can_be_called(host, shown):
-    assert cli._in_url(host) == shown
+    assert in_url(host) == shown

@@ -1,0 +1,158 @@
+"""The stream answer of a source that has its frames ready-made and says when there are new ones (a channel).
+
+With thousands of subscribers, to wake a task for each of them costs more than to send. So whoever publishes does the
+sending: from a callback of the event loop it makes the first step of the send of each subscriber that is idle. On a
+server that takes the bytes at once, that step is the whole send, and the task of the request sleeps on. A send that has
+to wait is handed to that task, which finishes it, catches up by sends of its own, and becomes idle again.
+
+Rules:
+
+- Only an idle answer is pushed to. While its own task sends, or a heartbeat is under way, the task is woken instead.
+- A push runs as if the task of the request ran it: `current_task()`, the cancel scopes of anyio and `asyncio.timeout` are
+  those of the task. Its context variables are a copy, in which all steps of that one send run.
+- What a push raises is kept for the task, so a broken subscriber is its own affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import types
+from asyncio import _enter_task, _leave_task  # documented, under "Extending asyncio"
+from collections.abc import Generator
+from typing import Any
+
+from starlette.types import Send
+
+from .answers import Head
+from .events import Outcome
+from .flow import _park, _parked
+from .inbox import Inbox
+from .options import Options
+from .sources import FrameSource, close_source
+from .stream import Framing, StreamAnswer
+
+__all__ = ["PushedAnswer"]
+
+_ENDED = object()
+
+
+class PushedAnswer(StreamAnswer):
+    """Sends frames that are ready-made, when the source pushes them."""
+
+    def __init__(self, framing: Framing, options: Options, inbox: Inbox, send: Send, head: Head) -> None:
+        super().__init__(framing, options, inbox, send, head)
+        self._source: FrameSource = framing.source
+        self._context = contextvars.copy_context()
+        self._half_sent: tuple[Generator[Any, Any, Any], Any] | None = None
+        self._push_failed: BaseException | None = None
+
+    async def work(self) -> None:
+        """Send all frames as they come, close the source, and send the terminal frame."""
+        try:
+            await self._send_all()
+        except BaseException as error:
+            self.broken(error)
+            raise
+        finally:
+            await close_source(self._source)
+        self.error = None
+        self.source_ended()
+        await self.side_ended()
+        if not self.client_gone:
+            await self.sent(self._say(self.framing.end(), more=False))
+
+    async def _send_all(self) -> None:
+        source, pace = self._source, self.pace
+        source.attach(self.framing.format, self._push, lambda error: self.stop(Outcome.SLOW_CLIENT, error))
+        while True:
+            ready = source.take()
+            if ready is not None or not self.started:
+                frames = b"" if ready is None else self.framing.from_ready(ready)
+                await self.side_ended()
+                if not self.client_gone:
+                    await self.sent(self._say(frames, more=True))
+                if pace.overdue():
+                    await pace.turn()
+            elif source.over:
+                source.check_end()
+                return
+            else:
+                await self._idle()
+
+    async def _idle(self) -> None:
+        """Wait until something is to be done that no push can do."""
+        self._waiter = self._loop.create_future()
+        self._source.idle = True
+        error: BaseException | None = None
+        try:
+            await self._waiter
+        except asyncio.CancelledError as cancelled:
+            if self._half_sent is None:
+                raise
+            error = cancelled  # the send has begun, so it is the send's
+        finally:
+            self._source.idle = False
+        if self._half_sent is not None:
+            (send, waits_for), self._half_sent = self._half_sent, None
+            await self.sent(_finished(send, waits_for, error, self._context))
+            self._last_sent = self._loop.time()
+        elif self._push_failed is not None:
+            failure, self._push_failed = self._push_failed, None
+            await self.sent(_failed(failure))
+
+    def _push(self) -> None:
+        """Send what is ready, from a callback of the event loop."""
+        task, waiter, source, loop = self._task, self._waiter, self._source, self._loop
+        if waiter.done() or task is None:
+            return
+        if self._side is not None or self.client_gone:
+            waiter.set_result(None)
+            return
+        while (ready := source.take()) is not None:
+            try:
+                message = {"type": "http.response.body", "body": self.framing.from_ready(ready), "more_body": True}
+                _enter_task(loop, task)
+                try:
+                    send = self._send(message).__await__()
+                    # `next` tells of the end by a value; to raise and catch StopIteration takes ten times as long.
+                    waits_for = self._context.run(next, send, _ENDED)
+                finally:
+                    _leave_task(loop, task)
+            except Exception as error:
+                self._push_failed = error
+                waiter.set_result(None)
+                return
+            now = self._last_sent = loop.time()
+            if self._idle_timeout is not None:
+                self._moved = now
+            if waits_for is not _ENDED:
+                self._half_sent = send, _park(waits_for)
+                self._sending = True
+                waiter.set_result(None)
+                return
+        if source.over:
+            waiter.set_result(None)
+
+
+@types.coroutine
+def _finished(
+    send: Generator[Any, Any, Any], waits_for: Any, error: BaseException | None, context: contextvars.Context
+) -> Generator[Any, Any, None]:
+    """Go on with a send that was begun in a context, and now waits for something."""
+    while True:
+        if error is None:
+            try:
+                yield _parked(waits_for)
+            except BaseException as raised:
+                error = raised
+        try:
+            waits_for = context.run(send.send, None) if error is None else context.run(send.throw, error)
+        except StopIteration:
+            return
+        _park(waits_for)
+        error = None
+
+
+async def _failed(error: BaseException) -> None:
+    raise error

@@ -1,0 +1,73 @@
+"""The testing kit: drive a streaming application in process, break things on purpose, and check the laws.
+
+The names are loaded when they are first used. What they need comes with the extra `client` (httpx2); `live_server`
+also needs uvicorn, which comes with `cli`. `docs/testing.md` shows each of them at work.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .calls import Call
+    from .faults import Crash, ManualSource, WatchedSource, crash_after, hang_after
+    from .laws import check_dual_mode
+    from .lifespan import LifespanFailed
+    from .proxy import TCPProxy
+    from .reading import EventReader
+    from .report import LawBroken, Probe, Report
+    from .rules import ASGIViolation, ClientGone
+    from .server import live_server
+    from .transport import StreamingASGITransport
+
+__all__ = [
+    "ASGIViolation",
+    "Call",
+    "ClientGone",
+    "Crash",
+    "EventReader",
+    "LawBroken",
+    "LifespanFailed",
+    "ManualSource",
+    "Probe",
+    "Report",
+    "StreamingASGITransport",
+    "TCPProxy",
+    "WatchedSource",
+    "check_dual_mode",
+    "crash_after",
+    "hang_after",
+    "live_server",
+]
+
+_HOMES = {
+    "ASGIViolation": "rules",
+    "Call": "calls",
+    "ClientGone": "rules",
+    "Crash": "faults",
+    "EventReader": "reading",
+    "LawBroken": "report",
+    "LifespanFailed": "lifespan",
+    "ManualSource": "faults",
+    "Probe": "report",
+    "Report": "report",
+    "StreamingASGITransport": "transport",
+    "TCPProxy": "proxy",
+    "WatchedSource": "faults",
+    "check_dual_mode": "laws",
+    "crash_after": "faults",
+    "hang_after": "faults",
+    "live_server": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
