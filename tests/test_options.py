@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pytest
 
-from dual_mode_streaming import DualModeResponse, ResponseMode, collect, last
+from dual_mode_streaming import DualModeResponse, ResponseMode, Streams, collect, last
 from dual_mode_streaming.errors import ItemInvalid
 from dual_mode_streaming.options import Options
 
@@ -35,6 +35,7 @@ def test_the_defaults():
         "retry": (1000, 2000),
         "validate_items": False,
         "on_finish": None,
+        "streams": None,
         "debug": False,
     }
 
@@ -46,6 +47,43 @@ def test_the_response_has_the_same_options_with_the_same_defaults():
     assert {name: theirs[name].default for name in parameters(Options)} == {
         name: parameter.default for name, parameter in parameters(Options).items()
     }
+
+
+OTHERS = {
+    "fold": last,
+    "mode": ResponseMode.STREAM,
+    "stream_param": "live",
+    "heartbeat": 1.0,
+    "commit_after": 1.0,
+    "on_disconnect": "finish",
+    "deadline": 1.0,
+    "idle_timeout": 1.0,
+    "send_timeout": 1.0,
+    "close_timeout": 1.0,
+    "linger": 0.001,
+    "max_item_bytes": 1,
+    "batch_max_items": 1,
+    "batch_keepalive": True,
+    "heartbeat_lines": True,
+    "retry": (1, 2),
+    "validate_items": int,
+    "on_finish": print,
+    "streams": Streams(),
+    "debug": True,
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_each_option_reaches_its_response(name):
+    options = DualModeResponse([], **{name: OTHERS[name]}).options
+    assert {other: getattr(options, other) for other in parameters(Options)} == {
+        **{other: getattr(Options(), other) for other in parameters(Options)},
+        name: OTHERS[name],
+    }
+
+
+def test_every_option_is_tried():
+    assert list(OTHERS) == list(parameters(Options))
 
 
 def parameters(of):

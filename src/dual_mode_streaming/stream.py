@@ -132,6 +132,10 @@ class Framing:
                     self._opening = opening or self._opening
                     buffer += frame
                     look = 0
+                    if len(buffer) >= BURST_BYTES:
+                        await send()
+                    if pace.overdue():
+                        await pace.turn()
                     continue
                 frame = encode_event(item)
                 if item.retry is not None:
@@ -199,7 +203,8 @@ class StreamAnswer(Answer):
         self.error = None
         self.source_ended()
         await self.side_ended()
-        if not self.client_gone:
+        # A source that was told to stop may have swallowed it and come to an end that looks like any other.
+        if self.stopped is None and not self.client_gone:
             await self.sent(self._say(self.framing.end(), more=False))
 
     def partial(self) -> Any:

@@ -19,6 +19,7 @@ their class. After that an error can only be told inside the stream.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from types import AsyncGeneratorType
 from typing import Any, Literal
 
@@ -42,6 +43,9 @@ from .streams import STREAMS_IN_SCOPE, Streams, registry_of
 
 __all__ = ["DualModeResponse"]
 
+_DEFAULT = Options()
+_NAMES = tuple(option.name for option in fields(Options) if option.init)
+_DEFAULTS = tuple(getattr(_DEFAULT, name) for name in _NAMES)
 _PLAIN = Choice(ResponseMode.BATCH, JSON)
 _JSON_TYPE = (b"content-type", JSON.encode())
 _VARY = (b"vary", b"Accept")
@@ -131,28 +135,30 @@ class DualModeResponse(Response):
         streams: Streams | None = None,
         debug: bool = False,
     ) -> None:
-        options = Options(
-            fold=fold,
-            mode=mode,
-            stream_param=stream_param,
-            heartbeat=heartbeat,
-            commit_after=commit_after,
-            on_disconnect=on_disconnect,
-            deadline=deadline,
-            idle_timeout=idle_timeout,
-            send_timeout=send_timeout,
-            close_timeout=close_timeout,
-            linger=linger,
-            max_item_bytes=max_item_bytes,
-            batch_max_items=batch_max_items,
-            batch_keepalive=batch_keepalive,
-            heartbeat_lines=heartbeat_lines,
-            retry=retry,
-            validate_items=validate_items,
-            on_finish=on_finish,
-            streams=streams,
-            debug=debug,
+        given = (
+            fold,
+            mode,
+            stream_param,
+            heartbeat,
+            commit_after,
+            on_disconnect,
+            deadline,
+            idle_timeout,
+            send_timeout,
+            close_timeout,
+            linger,
+            max_item_bytes,
+            batch_max_items,
+            batch_keepalive,
+            heartbeat_lines,
+            retry,
+            validate_items,
+            on_finish,
+            streams,
+            debug,
         )
+        # Most responses are made with none, and they are made for each request.
+        options = _DEFAULT if given == _DEFAULTS else Options(**dict(zip(_NAMES, given, strict=True)))
         if media_type is not None and media_type != JSON and media_type not in STREAM_TYPES:
             _check_batch_type(media_type)
         self.source = content

@@ -192,15 +192,17 @@ def until_cut(chunks):
 
 def test_a_stream_of_others_is_cancelled_when_the_time_is_over(project):
     (project / "other.py").write_text(OTHER)
-    with serving("other:app", "--drain", "0", cwd=project) as server:
-        with httpx2.stream("GET", server.url, timeout=30) as response:
-            chunks = response.iter_raw()
-            assert next(chunks) == b"one"
-            status, log = server.stop(signal.SIGTERM)
-            assert status == -signal.SIGTERM
-            assert "Cancel 1 running task" in log
-            with pytest.raises(httpx2.RemoteProtocolError):
-                next(chunks)
+    with (
+        serving("other:app", "--drain", "0", cwd=project) as server,
+        httpx2.stream("GET", server.url, timeout=30) as response,
+    ):
+        chunks = response.iter_raw()
+        assert next(chunks) == b"one"
+        status, log = server.stop(signal.SIGTERM)
+        assert status == -signal.SIGTERM
+        assert "Cancel 1 running task" in log
+        with pytest.raises(httpx2.RemoteProtocolError):
+            next(chunks)
 
 
 def test_ctrl_c_ends_the_server_as_uvicorn_does(project):

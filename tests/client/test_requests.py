@@ -97,7 +97,9 @@ def test_a_server_that_streams_all_the_same(kind):
     assert len(server.requests) == 1
 
 
-PROBLEM = '{"type":"about:blank","title":"Not Acceptable","status":406,"code":"not_acceptable","detail":"No.","offers":[1]}'
+PROBLEM = (
+    '{"type":"about:blank","title":"Not Acceptable","status":406,"code":"not_acceptable","detail":"No.","offers":[1]}'
+)
 
 
 def test_a_problem_document(kind):
@@ -486,7 +488,9 @@ def test_a_cancelled_task_closes_its_connection_at_once(backend):
 
 def test_a_task_that_is_cancelled_while_it_waits_for_a_reconnect():
     async def run():
-        async with DualModeClient(server.url, **{**PLAIN, "reconnect": Reconnect(delay=3600, max_delay=3600)}) as client:
+        async with DualModeClient(
+            server.url, **{**PLAIN, "reconnect": Reconnect(delay=3600, max_delay=3600)}
+        ) as client:
 
             async def read():
                 async with client.stream("GET", "/") as stream:

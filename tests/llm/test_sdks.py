@@ -154,11 +154,10 @@ def test_openai_chat_chunk_by_chunk(events):
 def test_openai_chat_error_in_the_stream():
     renderer = CHAT.renderer(REQUEST, STAMP)
     stream = renderer.start() + renderer.event("half") + renderer.error(Problem(503, "overloaded", "Too much to do."))
-    seen = []
+    chunks = openai_client(CHAT, [], stream=stream).chat.completions.create(**ASK, stream=True)
+    assert [next(chunks).choices[0].delta.content for _ in range(2)] == ["", "half"]
     with pytest.raises(openai.APIError, match="Too much to do"):
-        for chunk in openai_client(CHAT, [], stream=stream).chat.completions.create(**ASK, stream=True):
-            seen.append(chunk.choices[0].delta.content)
-    assert seen == ["", "half"]
+        next(chunks)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -253,24 +252,29 @@ def test_openai_responses_for_any_answer(events):
     check_responses(events)
 
 
-@pytest.mark.parametrize("helper", [False, True])
-def test_openai_responses_error_in_the_stream(helper):
-    """A plain stream raises too: the client looks for a member `error` in every frame."""
+def failing_responses():
     renderer = RESPONSES.renderer(REQUEST, STAMP)
     stream = renderer.start() + renderer.event("half") + renderer.error(Problem(503, "overloaded", "Too much to do."))
-    client = openai_client(RESPONSES, [], stream=stream)
-    kinds = []
+    return openai_client(RESPONSES, [], stream=stream)
+
+
+def test_openai_responses_error_in_the_stream():
+    """The client raises, because it looks for a member `error` in every frame; what there is of the answer came before."""
+    events = failing_responses().responses.create(**ASK_RESPONSES, stream=True)
+    *_, last = [next(events) for _ in range(6)]
+    assert (last.type, last.response.status) == ("response.failed", "failed")
+    assert last.response.error.message == "Too much to do."
+    assert last.response.output_text == "half"
     with pytest.raises(openai.APIError, match="Too much to do"):
-        if helper:
-            with client.responses.stream(**ASK_RESPONSES) as events:
-                kinds.extend(event.type for event in events)
-        else:
-            for event in client.responses.create(**ASK_RESPONSES, stream=True):
-                kinds.append(event.type)
-                if event.type == "response.failed":
-                    assert event.response.error.message == "Too much to do."
-                    assert event.response.output_text == "half"
-    assert helper or kinds[-1] == "response.failed"
+        next(events)
+
+
+def test_openai_responses_error_in_the_stream_of_the_helper():
+    with (
+        pytest.raises(openai.APIError, match="Too much to do"),
+        failing_responses().responses.stream(**ASK_RESPONSES) as stream,
+    ):
+        stream.until_done()
 
 
 def test_openai_responses_comes_back_where_it_was():

@@ -47,7 +47,7 @@ async def check_leaving(endpoint: Endpoint, close_timeout: float) -> None:
                 raise _not_returned(asked, close_timeout)
             endpoint.check_closed(asked)
             if count and call.complete:
-                endpoint.report.skipped[f"{CLOSED} behind the first item"] = "all items came at once"
+                endpoint.report.skipped[f"{CLOSED}, behind the first item"] = "all items came at once"
     await _leave_a_batch(endpoint, endpoint.witness, close_timeout)
     endpoint.report.checked.append(CLOSED)
 

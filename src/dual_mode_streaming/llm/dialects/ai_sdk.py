@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from dual_mode_streaming.errors import Problem, ProtocolError
 from dual_mode_streaming.jsonbytes import decode_json, encode_json
@@ -37,7 +37,7 @@ class AISDK(Dialect):
 
     name = "ai_sdk"
     path = "/api/chat/ui"
-    headers: Mapping[str, str] = {"x-vercel-ai-ui-message-stream": "v1"}  # type: ignore[misc]
+    headers: ClassVar[Mapping[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
     streams_by_default = True
 
     def parse_request(self, body: bytes) -> Request:

@@ -1,0 +1,21 @@
+"""aiohttp-sse, on aiohttp's own server. The port is the first argument."""
+
+import asyncio
+import json
+import sys
+
+from aiohttp import web
+from aiohttp_sse import sse_response
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    async with sse_response(request) as response:
+        for number in range(3):
+            await response.send(json.dumps({"n": number}), event="tick", id=str(number))
+            await asyncio.sleep(0.05)
+    return response
+
+
+app = web.Application()
+app.router.add_get("/events", events)
+web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
