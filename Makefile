@@ -53,7 +53,7 @@ bench: .venv/.dev ## run all benchmarks, with the newest peers
 	@for file in benchmarks/[a-z]*.py; do $(PY) $$file || exit 1; done
 
 pins: $(UV) ## resolve the pinned versions anew
-	$(UV) pip compile $(PIN) pyproject.toml --extra cli --group dev -o requirements/dev.txt
+	$(UV) pip compile $(PIN) pyproject.toml --extra cli --extra redis --extra nats --extra llm --group dev -o requirements/dev.txt
 	$(UV) pip compile $(PIN) pyproject.toml --extra cli -c requirements/dev.txt -o requirements/run.txt
 	echo hatchling | $(UV) pip compile $(PIN) - -o requirements/build.txt
 

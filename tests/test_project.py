@@ -20,17 +20,18 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "dual_mode_streaming"
 PACKAGE = "dual_mode_streaming"
 
-# A module imports from lower lines, and within its line only without a cycle. A package stands for all its modules.
+# A module imports from lower lines, and within its line only without a cycle. A package stands for all its modules,
+# unless some of them have lines of their own: then all have.
 # `__init__` is the front: it names what users import, so only what is written like a user's program imports from it.
 LINES = {
     0: "errors _errors_peer _errors_root headers",
     1: "events jsonbytes negotiation folds",
-    2: "_sse_paths sse jsonlines modes client_options places replies typed",
+    2: "_sse_paths sse jsonlines modes client_options places replies typed llm.events llm.requests",
     3: "flow sources inbox formats reading",
-    4: "lifecycle options reconnecting",
-    5: "answers batch stream plain exchange streaming decorator _client_base _async_stream _sync_stream _async_client _sync_client client",
+    4: "lifecycle options reconnecting llm.fold",
+    5: "answers batch stream plain exchange streaming decorator _client_base _async_stream _sync_stream _async_client _sync_client client llm.dialects",
     6: "fastapi",
-    7: "__init__ testing",
+    7: "__init__ testing llm",
     8: "playground examples pytest_plugin",
     9: "cli",
 }
@@ -70,8 +71,19 @@ def tree_of(module):
     return ast.parse(PATHS[module].read_text("utf-8"))
 
 
+def place_of(module):
+    """Give the name under which a module is in the table: its own, or that of the package that stands for it."""
+    names = [module.rsplit(".", cut)[0] for cut in range(module.count(".") + 1)]
+    return next((name for name in names if name in LINE_OF and not (name != module and has_places(name))), None)
+
+
+def has_places(package):
+    """Whether the modules of a package have lines of their own."""
+    return any(name.startswith(f"{package}.") for name in LINE_OF)
+
+
 def line_of(module):
-    return LINE_OF.get(module.partition(".")[0])
+    return LINE_OF.get(place_of(module))
 
 
 def own_imports(module):
@@ -110,7 +122,7 @@ def test_a_module_has_its_place_in_the_layers(module):
 
 
 def test_every_place_in_the_layers_has_its_module():
-    stale = set(LINE_OF) - {module.partition(".")[0] for module in PATHS}
+    stale = set(LINE_OF) - {place_of(module) for module in PATHS}
     assert not stale, f"the table LINES names modules that do not exist: {sorted(stale)}"
 
 
@@ -188,6 +200,12 @@ def test_a_codec_loads_no_framework(module):
 def test_the_package_alone_loads_none_of_its_modules():
     loaded = {name for name in loaded_by(f"import {PACKAGE}") if in_package(name)}
     assert loaded == {PACKAGE}
+
+
+def test_the_dialects_load_no_client_of_a_vendor():
+    loaded = loaded_by(f"import {PACKAGE}.llm; from {PACKAGE}.llm import ALL, CompletionFold")
+    assert f"{PACKAGE}.llm.dialects.anthropic" in loaded
+    assert not loaded & {*HEAVY, "anthropic", "openai"}
 
 
 def test_a_response_loads_neither_fastapi_nor_pydantic():

@@ -583,7 +583,12 @@ async def test_what_ends_by_itself_in_time_may_do_so(headers):
 async def test_a_stream_is_told_when_it_is_half_as_old_as_the_grace_and_a_batch_at_the_end():
     registry = Streams()
     order = []
-    for name, streams, age in [("batch", False, 900), ("young", True, 0.0), ("middle", True, 499.99), ("old", True, 500)]:
+    for name, streams, age in [
+        ("batch", False, 900),
+        ("young", True, 0.0),
+        ("middle", True, 499.99),
+        ("old", True, 500),
+    ]:
         entry = registry.admit({}, streams=streams)
         entry.since -= age
         entry.on_drain(lambda why, name=name, entry=entry: (order.append(name), entry.leave()))
@@ -890,10 +895,14 @@ async def test_the_registry_that_the_application_has_is_not_replaced():
 @pytest.mark.asyncio
 async def test_a_lifespan_that_fails_does_not_drain():
     registry = Streams(grace=1000)
-    with pytest.raises(ValueError, match="broken"):
+
+    async def live():
         async with registry.lifespan():
             registry.admit({})
             raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await live()
     assert not registry.draining
 
 

@@ -130,14 +130,13 @@ class Gathering:
         step, check = self.options.fold.step, self.options.item_check
         count, left = 0, LOOK_FIRST
         async for item in source:
-            if _is_control(item):
-                continue
-            value = _checked_value(item)
-            if check is not None:
-                check(count, value)
-            self.state = step(self.state, value)
-            count += 1
-            self._count = count
+            if not _is_control(item):
+                value = _checked_value(item)
+                if check is not None:
+                    check(count, value)
+                self.state = step(self.state, value)
+                count += 1
+                self._count = count
             left -= 1
             if not left:
                 left = self.look() or await self.pace.turn()

@@ -1,15 +1,10 @@
 """`Channel`: one producer, many subscribers, each of them bounded.
 
-Publishing appends to a log that all subscribers share (`sharedlog.py`), and schedules one round for everything that is
-published before it begins. A round goes over all subscribers, and whoever has nothing else to do is given what is new:
-a response sends it at once, a reader in the same process is woken (`subscriptions.py`). One that is busy takes it by
-itself when it is done.
+What is published is kept once, in a log that all subscribers share (`sharedlog.py`). Each of them has a position in it
+(`subscriptions.py`), and all are served together (`crowd.py`).
 
 Rules:
 
-- A round never waits for a subscriber. It leaves the event loop to others every two milliseconds.
-- Who is behind after a round is slow, and the policy is for the slow alone. A subscriber that takes whatever it is given
-  loses nothing, however fast the publisher is: `publish` waits for the round before it would push something out.
 - What cannot be published is refused before anybody gets anything.
 - A channel is used in one event loop at a time. When that has ended, another one may take the channel over.
 """
@@ -19,13 +14,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Hashable
-from time import monotonic
-from typing import Any, Literal, get_args
-from weakref import WeakSet
+from typing import Any, get_args
 
-from .errors import ChannelClosed, ItemTooLarge, SlowClient, WrongLoop
+from .crowd import Crowd, Policy
+from .errors import ChannelClosed, ItemTooLarge, WrongLoop
 from .events import ServerSentEvent
-from .flow import TURN_SECONDS
 from .formats import RESERVED_NAMES, reserved
 from .jsonbytes import encode_json
 from .sharedlog import Published, SharedLog, gap
@@ -34,11 +27,6 @@ from .sse import check_event
 from .subscriptions import Subscription
 
 __all__ = ["Channel", "Policy"]
-
-Policy = Literal["block", "drop_oldest", "drop_newest", "latest", "disconnect"]
-
-LOOK_EVERY = 8
-"""How many subscribers a round serves, and how many items `publish` takes, between two looks at the clock."""
 
 
 class Channel:
@@ -87,11 +75,7 @@ class Channel:
         self.policy: Policy = policy
         self.log = SharedLog(history=history, max_items=max_items, max_bytes=max_bytes, conflates=key is not None)
         self._key = key
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._subscriptions: WeakSet[Subscription] = WeakSet()
-        self._slow: WeakSet[Subscription] = WeakSet()
-        self._holding: WeakSet[Subscription] = WeakSet()
-        self._forget()
+        self._crowd: Crowd | None = None
 
     # --- publishing ------------------------------------------------------------------------------
 
@@ -116,29 +100,21 @@ class Channel:
             ChannelClosed: The channel is closed, or was closed while this waited.
             WrongLoop: The subscribers are in another event loop.
         """
-        loop = self._bound()
+        crowd, log = self._here(), self.log
         json, key = self._checked(item, event)
         while True:
             if self.closed:
                 raise ChannelClosed
-            evicted = self.log.evicted_by(len(json), self.log.end if self._key is None else key)
-            if evicted and evicted[-1].seq >= self._served:
-                await self._round_over(loop)
-            elif evicted and self.policy == "block" and any(s.cursor <= evicted[-1].seq for s in self._slow):
-                await self._waits_for_room(loop)
-            elif self._is_scheduled and not self.log.end % LOOK_EVERY and monotonic() - self._since > TURN_SECONDS:
-                await self._round_over(loop)
-            else:
+            evicted = log.evicted_by(len(json), log.end if self._key is None else key)
+            waits_for = crowd.before(evicted)
+            if waits_for is None:
                 break
-        seq = self.log.end
+            await asyncio.shield(waits_for)
+        seq = log.end
         entry = Published(seq, seq if self._key is None else key, item, event, f"{self.epoch}-{seq}", json)
-        if evicted:
-            self._leave_behind(evicted)
-        self.log.append(entry, evicted)
-        for subscription in list(self._holding) if self._holding else ():
-            if not subscription.offer(entry):
-                self._holding.discard(subscription)
-        self._schedule(loop)
+        crowd.leave_behind(evicted)
+        log.append(entry, evicted)
+        crowd.published(entry)
         return entry.event_id
 
     def close(self, error: BaseException | None = None) -> None:
@@ -156,9 +132,9 @@ class Channel:
         self._check_loop()
         self.closed = True
         self.failure = error
-        self._open_room()
-        if self._loop is not None and not self._loop.is_closed():
-            self._schedule(self._loop)
+        if self._crowd is not None and not self._crowd.loop.is_closed():
+            self._crowd.tidy()
+            self._crowd.schedule()
 
     def snapshot(self) -> list[Any]:
         """Give the items of the history, oldest first."""
@@ -179,16 +155,16 @@ class Channel:
         Raises:
             WrongLoop: This is not called from a coroutine, or the subscribers are in another event loop.
         """
-        self._bound()
+        crowd = self._here()
         replay = [] if last_event_id is None else self._after(last_event_id)
         subscription = Subscription(self, replay, asked_for=last_event_id is not None)
-        self._subscriptions.add(subscription)
+        crowd.subscriptions.add(subscription)
         return subscription
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
         """The subscriptions that are open now, in no particular order. `stats` tells of each how it fares."""
-        return tuple(self._subscriptions)
+        return () if self._crowd is None else tuple(self._crowd.subscriptions)
 
     def __dual_mode_open__(self, asked: Asked) -> Any:
         """Give the source for one request: a subscription for a stream, the history for a batch."""
@@ -215,107 +191,14 @@ class Channel:
     # --- subscriptions tell ------------------------------------------------------------------------
 
     def moved(self, subscription: Subscription) -> None:
-        """Take note that a subscription has taken something."""
-        if subscription.slow:
-            if not subscription.is_behind:
-                subscription.slow = False
-                self._slow.discard(subscription)
-            self._tidy()
+        """Take note that a slow subscription has taken something."""
+        if self._crowd is not None:
+            self._crowd.moved(subscription)
 
     def left(self, subscription: Subscription) -> None:
         """Take note that a subscription takes nothing any more."""
-        self._subscriptions.discard(subscription)
-        self._holding.discard(subscription)
-        self._slow.discard(subscription)
-        if subscription.slow and self._loop is not None and not self._loop.is_closed():
-            # A subscription may be given up by the garbage collector, in any thread.
-            self._loop.call_soon_threadsafe(self._tidy)
-
-    def _tidy(self) -> None:
-        """A slow subscriber has moved or left: let go of what nobody needs any more, and let publishers look."""
-        if not self._slow and not self._is_scheduled:
-            self.log.release()
-        self._open_room()
-
-    # --- rounds ------------------------------------------------------------------------------------
-
-    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            self._since = monotonic()
-            loop.call_soon(self._go_round)
-
-    def _go_round(self) -> None:
-        """Serve all subscribers, or go on with it."""
-        began, log, rest = monotonic(), self.log, self._rest
-        if not rest:
-            self._upto = log.end
-            rest.extend(self._subscriptions)
-        assert self._loop is not None  # noqa: S101  it has called us
-        left = LOOK_EVERY
-        while rest:
-            subscription = rest.pop()
-            if subscription.idle:
-                subscription.wake()
-            if subscription.is_behind and not subscription.slow and not subscription.ended:
-                subscription.slow = True
-                self._slow.add(subscription)
-                self._slowest = min(self._slowest, subscription.cursor)
-            left -= 1
-            if not left:
-                left = LOOK_EVERY
-                if monotonic() - began > TURN_SECONDS:
-                    self._since = monotonic()
-                    self._loop.call_soon(self._go_round)
-                    return
-        self._served = self._upto
-        if log.end > self._upto:
-            self._loop.call_soon(self._go_round)
-        else:
-            self._is_scheduled = False
-            if not self._slow:
-                log.release()
-        self._since = monotonic()
-        if self._over is not None:
-            over, self._over = self._over, None
-            over.set_result(None)
-
-    async def _round_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait until everybody who wants it has got what was published so far, or most of it."""
-        if self._over is None:
-            self._over = loop.create_future()
-        await asyncio.shield(self._over)
-
-    # --- who is slow -------------------------------------------------------------------------------
-
-    def _leave_behind(self, evicted: list[Published]) -> None:
-        """Do what the policy says with those who have not got what falls out of the window now."""
-        upto = evicted[-1].seq
-        if self.policy == "drop_oldest" or upto < self._slowest:
-            return  # who has missed something sees it by the numbers
-        for subscription in list(self._slow):
-            if subscription.cursor > upto:
-                continue
-            if self.policy == "latest":
-                subscription.lose(sum(entry.seq >= subscription.cursor for entry in evicted))
-            elif self.policy == "drop_newest":
-                subscription.hold()
-                self._holding.add(subscription)
-            else:
-                full = self.log.end - subscription.cursor >= self.max_items
-                bound = ("max_items", self.max_items) if full else ("max_bytes", self.max_bytes)
-                subscription.evict(SlowClient(*bound))
-        self._slowest = min((subscription.cursor for subscription in self._slow), default=self.log.end)
-
-    async def _waits_for_room(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._room is None:
-            self._room = loop.create_future()
-        await asyncio.shield(self._room)
-
-    def _open_room(self) -> None:
-        if self._room is not None:
-            room, self._room = self._room, None
-            room.set_result(None)
+        if self._crowd is not None:
+            self._crowd.left(subscription)
 
     # --- checks ------------------------------------------------------------------------------------
 
@@ -334,8 +217,8 @@ class Channel:
         hash(key)
         return json, key
 
-    def _bound(self) -> asyncio.AbstractEventLoop:
-        """Give the event loop of this channel, which is the running one."""
+    def _here(self) -> Crowd:
+        """Give the subscribers in the running event loop."""
         self._check_loop()
         try:
             loop = asyncio.get_running_loop()
@@ -344,39 +227,27 @@ class Channel:
                 "A channel is used from coroutines. An endpoint that is a plain function runs in a thread: make it "
                 "`async def`, or give the channel itself to the response."
             ) from None
-        if loop is not self._loop:
-            self._loop = loop
-            self._forget()
-        return loop
+        if self._crowd is None or self._crowd.loop is not loop:
+            # Whoever subscribed in another event loop is gone with it.
+            self.log.release()
+            self._crowd = Crowd(self.log, self.policy, self.max_items, self.max_bytes, loop)
+        return self._crowd
 
     def _check_loop(self) -> None:
-        if self._loop is None or not self._loop.is_running():
+        if self._crowd is None or not self._crowd.loop.is_running():
             return
         try:
             here = asyncio.get_running_loop()
         except RuntimeError:
             here = None
-        if here is not self._loop:
+        if here is not self._crowd.loop:
             raise WrongLoop(
                 "This channel is used in another event loop, most likely in another thread. Publish there: "
                 "asyncio.run_coroutine_threadsafe(channel.publish(item), loop)."
             )
 
-    def _forget(self) -> None:
-        """Begin in an event loop: whoever subscribed in another one is gone with it."""
-        self._subscriptions.clear()
-        self._slow.clear()
-        self._holding.clear()
-        self.log.release()
-        self._is_scheduled = False
-        self._since = 0.0
-        self._rest: list[Subscription] = []
-        self._upto = self._served = self._slowest = self.log.end
-        self._over: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
 
-
-def _check(history: int, max_items: int, max_bytes: int, policy: str, key: object) -> None:
+def _check(history: object, max_items: object, max_bytes: object, policy: object, key: object) -> None:
     for name, value, least in (("history", history, 0), ("max_items", max_items, 1), ("max_bytes", max_bytes, 1)):
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from time import monotonic
 from types import TracebackType
+from typing import Self
 
 from starlette.types import Message, Send
 
@@ -134,7 +135,7 @@ class Entry:
         counts.outcomes[self._outcome or Outcome.ERROR] += 1
         left(self)
 
-    def __enter__(self) -> Entry:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

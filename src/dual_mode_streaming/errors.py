@@ -23,9 +23,19 @@ DualModeError
     RemoteError                  the server answered with an error: its problem document
     RequestFailed           502  the client got no answer at all
     StreamInterrupted       502  the stream that the client reads ended before it was complete
+    RunError                     something about a run
+        RunNotFound         404  there is no such run, or it is somebody else's
+        RunExpired          410  it is not kept any more
+        HistoryTrimmed      410  the records after the client's last one are not kept any more
+        EpochChanged        410  the client's last id is of another run
+        ProducerLost        502  the process that did the work has died
+        RunCancelled        410  somebody cancelled it
+        RunEnded            409  nothing can be added to it any more
+    StoreError              503  the engine of a store cannot be reached, or failed
 
 The root and the problem document are written in `_errors_root.py`, and what concerns the other end of a connection in
-`_errors_peer.py`. Import them from here.
+`_errors_peer.py`,
+and what concerns runs in `_errors_runs.py`. Import them from here.
 
 Rules of these files:
 
@@ -52,6 +62,17 @@ from ._errors_peer import (
     UnexpectedAnswer,
 )
 from ._errors_root import DualModeError, Problem
+from ._errors_runs import (
+    EpochChanged,
+    HistoryTrimmed,
+    ProducerLost,
+    RunCancelled,
+    RunEnded,
+    RunError,
+    RunExpired,
+    RunNotFound,
+    StoreError,
+)
 
 __all__ = [
     "BatchTooLarge",
@@ -59,7 +80,9 @@ __all__ = [
     "DeadlineExceeded",
     "Draining",
     "DualModeError",
+    "EpochChanged",
     "EventTooLarge",
+    "HistoryTrimmed",
     "InvalidEvent",
     "InvalidRequest",
     "InvalidStreamFlag",
@@ -68,11 +91,18 @@ __all__ = [
     "ItemTooLarge",
     "NotAcceptable",
     "Problem",
+    "ProducerLost",
     "ProtocolError",
     "RemoteError",
     "RequestFailed",
+    "RunCancelled",
+    "RunEnded",
+    "RunError",
+    "RunExpired",
+    "RunNotFound",
     "SlowClient",
     "SourceIdle",
+    "StoreError",
     "StreamAborted",
     "StreamInterrupted",
     "TooManyStreams",

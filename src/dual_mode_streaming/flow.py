@@ -14,8 +14,8 @@ Rules:
 - If an errand has to wait too, the work stays parked until it is done. That is backpressure.
 - A cancellation that comes meanwhile belongs to the work first: it may be the source's own `asyncio.timeout`. Only
   if the work lets it pass, or has ended, it is the errand's.
-- If the work was told to stop and its clean-up has to wait, the errand is given up: a client that takes nothing must not
-  keep a source from being closed.
+- If the work was told to stop and its clean-up has to wait, the errand is given up: a client that takes nothing must
+  not keep a source from being closed.
 - An errand that raises cancels the work. It keeps its error itself, for whoever gave it.
 - What the work waits for is passed on to the event loop as it is, so cancelling is asyncio's own, not ours. Only a
   mere turn of the event loop may be spared (`linger`): several of them become one.

@@ -135,11 +135,17 @@ class PushedAnswer(StreamAnswer):
             waiter.set_result(None)
 
 
+async def _finished(
+    send: Generator[Any, Any, Any], waits_for: Any, error: BaseException | None, context: contextvars.Context
+) -> None:
+    """Go on with a send that was begun in a context, and now waits for something."""
+    await _steps(send, waits_for, error, context)
+
+
 @types.coroutine
-def _finished(
+def _steps(
     send: Generator[Any, Any, Any], waits_for: Any, error: BaseException | None, context: contextvars.Context
 ) -> Generator[Any, Any, None]:
-    """Go on with a send that was begun in a context, and now waits for something."""
     while True:
         if error is None:
             try:

@@ -21,7 +21,7 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 __all__ = ["SHUTDOWN_SIGNALS", "Chain"]
 
@@ -58,7 +58,7 @@ class Chain:
             self._before[number] = before
             self._set(number, self._handle)
 
-    def __enter__(self) -> Chain:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -76,14 +76,17 @@ class DecidingSource(AsyncIterator[Any]):
 
     @property
     def commit_after(self) -> float | None:
+        """Seconds that the headers wait for the first item."""
         return None
 
     @property
     def terminal_id(self) -> str:
+        """The id of the `done` event."""
         return TERMINAL_ID
 
     @property
     def total(self) -> int | None:
+        """How many items the whole stream has."""
         return None
 
 

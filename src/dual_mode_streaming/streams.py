@@ -1,4 +1,4 @@
-"""`Streams`: what an application knows of its open responses: how many there may be, how they ended, and how to end them.
+"""`Streams`: the open responses of an application: how many there may be, how they ended, and how to end them all.
 
 Rules:
 
@@ -186,9 +186,9 @@ class Streams:
     async def drain(self, grace: float | None = None) -> None:
         """Refuse new responses from now on, end the open ones politely, and return when all have left.
 
-        A stream may go on until it is half as old as the grace is long. So the endless ones, which have mostly been open
-        for longer, are told at once, and an answer that has just begun may come to its end. A batch has the whole grace.
-        Then each has its `close_timeout` to close its source; a source that takes longer is left behind.
+        A stream may go on until its age is half the grace. So the endless ones, which have mostly been open for longer,
+        are told at once, and an answer that has just begun may come to its end. A batch has the whole grace. Then each
+        has its `close_timeout` to close its source; a source that takes longer is left behind.
 
         A second call drains beside the first; what is told first counts.
 
@@ -259,8 +259,8 @@ class Streams:
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
         """Be the lifespan of an application, or a part of it: drain on signals, and at the shutdown.
 
-        The registry is put at `app.state.streams`, if there is nothing. It begins anew: what was drained takes responses
-        again. Enter it after what the sources need, so that they are closed before that is.
+        The registry is put at `app.state.streams`, if there is nothing. It begins anew: what was drained takes
+        responses again. Enter it after what the sources need, so that they are closed before that is.
 
         Args:
             app: The application, if it has a `state`.

@@ -63,7 +63,7 @@ class Broadcast(Protocol):
         """Give the source for a request."""
 
     def moved(self, subscription: Subscription) -> None:
-        """Take note that a subscription has taken something."""
+        """Take note that a slow subscription has taken something."""
 
     def left(self, subscription: Subscription) -> None:
         """Take note that a subscription takes nothing any more."""
@@ -211,21 +211,25 @@ class Subscription(FrameSource):
 
     @property
     def over(self) -> bool:
+        """Whether everything was taken and nothing more will come."""
         return self.ended or (self._channel.closed and not self.is_behind)
 
     def check_end(self) -> None:
+        """Raise what the subscription ended with, if that was no good end."""
         failure = self._failure if self.ended else self._channel.failure
         if failure is not None:
             # All subscribers raise the same error: it must not pile up where each of them did.
             raise failure.with_traceback(None)
 
     def attach(self, format: Format, push: Callable[[], None], evict: Callable[[DualModeError], None]) -> None:  # noqa: A002
+        """Begin to give frames; see `FrameSource`."""
         self._format = format
         self._bodies = self._log.bodies(format)
         self._push = push
         self._evict = evict
 
     def take(self) -> Ready | None:
+        """Take frames that are ready; None if there are none."""
         log, cursor = self._log, self.cursor
         if self._queue:
             return self._take_queue()
@@ -269,14 +273,16 @@ class Subscription(FrameSource):
                 items.append(part)
             else:
                 frames += format_.event(part)
-        self._channel.moved(self)
+        if self.slow:
+            self._channel.moved(self)
         return Ready(bytes(frames), items, self.cursor)
 
     def _next(self) -> ServerSentEvent | None:
         log = self._log
         if self._queue:
             part = self._pop(self._queue)
-            self._channel.moved(self)
+            if self.slow:
+                self._channel.moved(self)
             return part.event() if isinstance(part, Published) else part
         if self.cursor == log.end:
             return None
@@ -307,7 +313,8 @@ class Subscription(FrameSource):
         self._conflated += cursor - self.cursor - delivered - missed
         self._lost = 0
         self.cursor = cursor
-        self._channel.moved(self)
+        if self.slow:
+            self._channel.moved(self)
 
     # --- the channel's side ----------------------------------------------------------------------
 
@@ -352,7 +359,7 @@ class Subscription(FrameSource):
         self.cursor = self._log.end
 
     def offer(self, entry: Published) -> bool:
-        """Take a new entry if there is room beside what it holds; otherwise it is missing. False if it holds nothing."""
+        """Take a new entry if there is room beside what it holds; otherwise miss it. False if it holds nothing."""
         queue = self._queue
         if not queue:
             return False
@@ -365,7 +372,9 @@ class Subscription(FrameSource):
             return True
         self._dropped += 1
         missed = 1
-        if len(queue) > self._free and isinstance(queue[-1], ServerSentEvent):
-            missed += queue.pop().data["missed"]
+        last = queue[-1]
+        if isinstance(last, ServerSentEvent) and len(queue) > self._free:
+            queue.pop()
+            missed += last.data["missed"]
         queue.append(gap(channel.epoch, missed, entry.seq))
         return True

@@ -164,7 +164,7 @@ def full(status: str, content_type: str = "application/json", body: str = "", **
     return [head(status, content_type, Content_Length=str(len(data)), **headers) + data]
 
 
-def event(data: str, id: str | None = None, name: str | None = None) -> str:
+def event(data: str, new_id: str | None = None, name: str | None = None) -> str:
     lines = [f"event: {name}"] if name else []
-    lines += [f"id: {id}"] if id is not None else []
+    lines += [f"id: {new_id}"] if new_id is not None else []
     return "\n".join([*lines, f"data: {data}", "", ""])

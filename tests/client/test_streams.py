@@ -62,8 +62,18 @@ GET_CASES = {
     "ids that come back": ([cut(ONE, TWO, event("3", "a"))], [1, 2, 3], [None], errors.StreamInterrupted),
     "an id that no header can hold": ([cut(event("1", "a\x01"))], [1], [None], errors.StreamInterrupted),
     "clean end without done and ids": ([whole(event("1"))], [1], [None], errors.StreamInterrupted),
-    "an error event": ([whole(ONE, event('{"status": 502, "code": "x"}', name="error"))], [1], [None], errors.RemoteError),
-    "done counts another number": ([whole(ONE, 'event: done\ndata: {"items": 2}\n\n')], [1], [None], errors.StreamInterrupted),
+    "an error event": (
+        [whole(ONE, event('{"status": 502, "code": "x"}', name="error"))],
+        [1],
+        [None],
+        errors.RemoteError,
+    ),
+    "done counts another number": (
+        [whole(ONE, 'event: done\ndata: {"items": 2}\n\n')],
+        [1],
+        [None],
+        errors.StreamInterrupted,
+    ),
     "draining, and resumed": (
         [whole(ONE, event('{"status": 503, "code": "draining"}', name="error")), whole(TWO + DONE)],
         [1, 2],

@@ -134,7 +134,14 @@ def test_a_parser_takes_any_bytes_and_raises_nothing_but_our_errors(dialect, eve
         parser.flush()
 
 
-NAMES = ["choices", "delta", "message", "content", "role", "tool_calls", "function", "index", "id", "name", "arguments", "usage", "type", "parts", "text", "output", "response", "done", "error", "item", "input", "metadata", "finish_reason", "logprobs", "model", "messages", "stop", "tools", "stream", "options", "prompt", "parameters"]
+# fmt: off
+NAMES = (
+    "choices", "delta", "message", "content", "role", "tool_calls", "function", "index", "id", "name",
+    "arguments", "usage", "type", "parts", "text", "output", "response", "done", "error", "item", "input",
+    "metadata", "finish_reason", "logprobs", "messages", "stop", "tools", "stream", "options", "prompt",
+    "parameters",
+)
+# fmt: on
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -144,9 +151,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
     max_leaves=12,
 )
-BODIES = st.fixed_dictionaries(
-    {"model": JSON, "max_tokens": st.just(5)}, optional=dict.fromkeys(("messages", "input", "prompt", *NAMES), JSON)
-)
+BODIES = st.fixed_dictionaries({"model": JSON, "max_tokens": st.just(5)}, optional=dict.fromkeys(NAMES, JSON))
 
 
 @dialects

@@ -259,7 +259,7 @@ def failing_responses():
 
 
 def test_openai_responses_error_in_the_stream():
-    """The client raises, because it looks for a member `error` in every frame; what there is of the answer came before."""
+    """The client raises at a frame with a member `error`. What there is of the answer came in the one before."""
     events = failing_responses().responses.create(**ASK_RESPONSES, stream=True)
     *_, last = [next(events) for _ in range(6)]
     assert (last.type, last.response.status) == ("response.failed", "failed")

@@ -33,7 +33,7 @@ BOUND = 25.0
 
 UVICORN = ("uvicorn", APP, "--port", "{port}", "--http", "httptools", "--loop", "uvloop")
 GRANIAN = ("granian", APP, "--port", "{port}", "--interface", "asgi")
-HYPERCORN = ("hypercorn", APP, "--bind", "127.0.0.1:{port}", "--graceful-timeout", "1.5")
+HYPERCORN = ("hypercorn", APP, "--bind", "127.0.0.1:{port}")
 COMMANDS = {
     "uvicorn": UVICORN,
     "uvicorn-asyncio-h11": ("uvicorn", APP, "--port", "{port}", "--http", "h11", "--loop", "asyncio"),
@@ -42,7 +42,7 @@ COMMANDS = {
     "granian": (*GRANIAN, "--workers", "1"),
     "granian-2-workers": (*GRANIAN, "--workers", "2", "--loop", "uvloop"),
     "hypercorn-in-one-process": (*HYPERCORN, "--workers", "0"),
-    "hypercorn": HYPERCORN,
+    "hypercorn": (*HYPERCORN, "--graceful-timeout", "1"),
     "hypercorn-serve": ("servers.drain_app", "{port}"),
 }
 # A worker that still starts when it is told to stop does not hear of it (granian), so all are waited for.
@@ -185,7 +185,7 @@ async def test_each_client_is_told_and_the_server_ends(name: str, tmp_path: Path
 
 @pytest.mark.asyncio
 async def test_hypercorn_with_workers_needs_the_signal_in_the_whole_process_group(tmp_path: Path) -> None:
-    async with running("hypercorn", tmp_path / "group") as server:
+    async with running("hypercorn", tmp_path / "group", grace=0.2) as server:
         clients = Clients(server.port, 40)
         await clients.ready()
         server.signal(signal.SIGTERM, group=True)

@@ -327,12 +327,15 @@ def _charset(content_type: str) -> str | None:
 
 
 def _headers(seen: Observation, direct: Observation | None) -> Iterator[Finding]:
-    if not seen.says("cache-control", "no-cache", "no-store") or not seen.says("cache-control", "no-transform"):
+    kept = not seen.says("cache-control", "no-cache", "no-store")
+    changed = not seen.says("cache-control", "no-transform")
+    if kept or changed:
         has = seen.headers.get("cache-control")
         text = f"Cache-Control is {has!r}" if has else "There is no Cache-Control"
         if direct is not None and direct.says("cache-control", "no-transform"):
-            text += ", but the server sends one: a hop has replaced it"
-        text += ". Hops may keep the stream, or change it: compress it, and hold it back for that."
+            text += ", but the server sends another one: a hop has replaced it"
+        text += f".{' A cache may keep the stream.' * kept}"
+        text += " Hops may compress it, and hold it back for that." * changed
         mend = (
             ("application", "Cache-Control: no-cache, no-transform"),
             ("nginx", 'add_header Cache-Control "no-cache, no-transform";'),

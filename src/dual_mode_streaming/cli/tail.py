@@ -34,6 +34,8 @@ from .request import CONNECT, Request, describe
 
 __all__ = ["tail"]
 
+Show = Callable[[ServerSentEvent, SyncStream], None]
+
 WINDOW = 5.0
 """Seconds over which the speed is measured."""
 KEPT = 0.2
@@ -57,14 +59,14 @@ def tail(request: Request, *, as_events: bool, resume: str | None, any_end: bool
     if request.body is not None:
         options["content"] = request.body
     try:
-        with (
-            Client(timeout=httpx2.Timeout(None, connect=CONNECT), follow_redirects=True) as http,
-            ExitStack() as stack,
-        ):
+        with ExitStack() as stack:
+            show, notice = _printer(stack, as_events)
+            http = stack.enter_context(
+                Client(notice, timeout=httpx2.Timeout(None, connect=CONNECT), follow_redirects=True)
+            )
             client = DualModeSyncClient(client=http, idle_timeout=None)
-            show = _printer(stack, as_events)
-            with client.stream(request.method, request.url, **options) as stream:
-                _follow(stream, show, place)
+            stream = stack.enter_context(client.stream(request.method, request.url, **options))
+            _follow(stream, show, place)
     except NoAnswer as error:
         fail(f"{request.url}: {error}", 1)
     except DualModeError as error:
@@ -72,7 +74,7 @@ def tail(request: Request, *, as_events: bool, resume: str | None, any_end: bool
     return 0
 
 
-def _follow(stream: SyncStream, show: Callable[[ServerSentEvent, SyncStream], None], place: Place | None) -> None:
+def _follow(stream: SyncStream, show: Show, place: Place | None) -> None:
     try:
         for event in stream:
             show(event, stream)
@@ -88,9 +90,17 @@ class NoAnswer(Exception):
 
 
 class Client(httpx2.Client):
-    """Gives up at once where nobody has ever answered: a mistake in a URL is nothing to wait for."""
+    """Gives up at once where nobody has ever answered: a mistake in a URL is nothing to wait for.
 
-    answered = False
+    Args:
+        notice: Called before each request.
+        options: Those of `httpx2.Client`.
+    """
+
+    def __init__(self, notice: Callable[[], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._notice = notice
+        self._answered = False
 
     def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         """Send a request.
@@ -98,13 +108,14 @@ class Client(httpx2.Client):
         Raises:
             NoAnswer: There was none, and none before it.
         """
+        self._notice()
         try:
             response = super().send(request, **options)
         except httpx2.HTTPError as error:
-            if not self.answered:
+            if not self._answered:
                 raise NoAnswer(describe(error)) from error
             raise
-        self.answered = True
+        self._answered = True
         return response
 
 
@@ -147,15 +158,15 @@ class Place:
 # --- printing ----------------------------------------------------------------------------------
 
 
-def _printer(stack: ExitStack, as_events: bool) -> Callable[[ServerSentEvent, SyncStream], None]:
-    """Give what prints an event, for a terminal or for what reads lines."""
+def _printer(stack: ExitStack, as_events: bool) -> tuple[Show, Callable[[], None]]:
+    """Give what prints an event, for a terminal or for what reads lines; and what is called before each request."""
     if not sys.stdout.isatty():
 
         def line(event: ServerSentEvent, _: SyncStream) -> None:
             sys.stdout.write(encode_json(_fields(event) if as_events else event.data).decode() + "\n")
             sys.stdout.flush()
 
-        return line
+        return line, lambda: None
 
     console = Console(highlight=False)
     status = stack.enter_context(console.status("connecting"))
@@ -172,7 +183,7 @@ def _printer(stack: ExitStack, as_events: bool) -> Callable[[ServerSentEvent, Sy
         speed = len(times) / max(min(WINDOW, now - began), 0.1)
         status.update(f"{stream.count} items, {speed:,.1f} a second{again}")
 
-    return show
+    return show, lambda: status.update("connecting again" if times else "connecting")
 
 
 def _fields(event: ServerSentEvent) -> dict[str, Any]:

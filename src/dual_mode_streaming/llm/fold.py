@@ -8,8 +8,8 @@ So the rules below are applied in one place, and both answers follow them.
   answer that was cut must not look complete.
 - `stop` after a call is `tool_calls`.
 - A call is known by its id: another id at the same index is another call, and an id that comes back is the call that
-  had it. Arguments belong to the last call of their index. Id and name are set once; a call without an id is a new one and
-  gets an id; arguments that belong to no call are dropped, because nobody could carry them out.
+  had it. Arguments belong to the last call of their index. Id and name are set once. A call without an id is a new one
+  and gets an id. Arguments that belong to no call are dropped, because nobody could carry them out.
 - A call whose arguments are a complete JSON object is closed when something else begins. It takes nothing more.
 - The last number of a usage that is not None counts.
 - Texts are joined once, at the end: the effort is linear.

@@ -210,7 +210,7 @@ class Call:
             self.headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
         elif message["type"] == BODY:
             body = bytes(message.get("body", b""))
-            if body:
+            if body and self._request.method != "HEAD":
                 self._chunks.append(body)
                 self._buffered += len(body)
         else:

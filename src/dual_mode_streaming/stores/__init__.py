@@ -1,0 +1,1 @@
+"""Stores: where the records of runs are kept."""
