@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable
+from typing import Self
 
-from _serving import CONSOLE
+from _serving import CONSOLE, Server
 from rich.table import Table
 
 Spread = tuple[float, float, float]
@@ -47,7 +48,7 @@ class Goals:
     """What was wanted and what came out, to be printed at the end."""
 
     def __init__(self) -> None:
-        self._table = Table("goal", "wanted", "measured, median [min..max]", "", title="Goals")
+        self._table = Table("goal", "wanted", "measured, median \\[min..max]", "", title="Goals")
 
     def at_least(self, what: str, wanted: float, measured: Spread) -> None:
         self._add(what, f"at least {wanted:g}", measured, met=measured[0] >= wanted)
@@ -60,3 +61,27 @@ class Goals:
 
     def print(self) -> None:
         CONSOLE.print(self._table)
+
+
+class Servers:
+    """One server for each application of _ours.py and _peers.py, started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._servers: dict[str, Server] = {}
+
+    def __getitem__(self, factory: str) -> Server:
+        if factory not in self._servers:
+            module = "_ours" if factory.startswith("ours") else "_peers"
+            self._servers[factory] = Server(module, factory, quiet=True)
+        return self._servers[factory]
+
+    def replace(self, factory: str) -> None:
+        """Kill a server that hangs. The next one to ask for it gets a new one."""
+        self._servers.pop(factory).kill()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._servers.values():
+            server.stop()

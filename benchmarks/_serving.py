@@ -26,13 +26,18 @@ SERVER_CORE, CLIENT_CORE = (0, 1) if (os.cpu_count() or 1) > 1 else (0, 0)
 class Server:
     """A uvicorn with one application, which `module.factory(*arguments)` makes in the server's process."""
 
-    def __init__(self, module: str, factory: str, *arguments: str) -> None:
+    def __init__(self, module: str, factory: str, *arguments: str, quiet: bool = False, send_buffer: int = 0) -> None:
         os.sched_setaffinity(0, {CLIENT_CORE})
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         command = [sys.executable, __file__, str(self.port), module, factory, *arguments]
-        self._process = subprocess.Popen(command, cwd=Path(__file__).parent)
+        self._process = subprocess.Popen(
+            command,
+            cwd=Path(__file__).parent,
+            env={**os.environ, "SEND_BUFFER": str(send_buffer)},
+            stderr=subprocess.DEVNULL if quiet else None,
+        )
         for _ in range(200):
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -137,7 +142,14 @@ def _serve() -> None:
     if type(app).__module__.startswith("aiohttp."):
         _serve_aiohttp(app, int(port))
         return
-    uvicorn.run(app, port=int(port), loop="uvloop", http="httptools", access_log=False, log_level="error", backlog=8192)
+    options = {"loop": "uvloop", "http": "httptools", "access_log": False, "log_level": "error", "backlog": 8192}
+    if size := int(os.environ.get("SEND_BUFFER", 0)):
+        # Connections get the size from the socket that listens. The kernel would let it grow to megabytes.
+        with socket.create_server(("127.0.0.1", int(port)), backlog=8192) as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+            uvicorn.Server(uvicorn.Config(app, **options)).run([listening])
+        return
+    uvicorn.run(app, port=int(port), **options)
 
 
 def _serve_aiohttp(app, port: int) -> None:

@@ -18,16 +18,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import _peers
 from _readers import drain
-from _rounds import Goals, Rounds, shown
+from _rounds import Goals, Rounds, Servers, shown
 from _serving import CONSOLE, Server, print_versions
+from _sources import MARK
 from rich.table import Table
 
 PACKAGES = "starlette fastapi uvicorn uvloop httptools orjson pydantic sse-starlette litestar aiohttp aiohttp-sse"
 
-# Name -> the function of _peers.py that makes the application, and how many events per round, in thousands: about
-# what takes it half a second to two. Every variant gets the same number of events in one connection where it matters.
+# Name -> the function of _ours.py or _peers.py that makes the application, and how many thousands of events it gives in
+# a round: about what takes it half a second to two.
 OURS = "ours: @dual_mode"
 JSON_OURS = "ours: json.dumps by the author, orjson.Fragment"
 FLOOR = "the floor: drain, orjson, join"
@@ -66,32 +66,13 @@ TURNS: dict[str, tuple[str, int]] = {
 SOURCES = {"ready": "never waits", "turns": "does sleep(0) after each item", "short": "waits once"}
 
 
-class Servers:
-    """One server for each application, started when it is first needed."""
-
-    def __init__(self) -> None:
-        self._servers: dict[str, Server] = {}
-
-    def __getitem__(self, factory: str) -> Server:
-        if factory not in self._servers:
-            self._servers[factory] = Server("_peers", factory)
-        return self._servers[factory]
-
-    def __enter__(self) -> Servers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for server in self._servers.values():
-            server.stop()
-
-
 def cost(server: Server, factory: str, shape: str, each: int, connections: int) -> tuple[float, float]:
     """Give the server's CPU time for one event, in microseconds, and the bytes for one on the wire."""
     before = server.cpu_seconds()
     if factory == "floor":
-        received = drain(server.port, f"/{shape}?n={each * connections}", 1, _peers.MARK)
+        received = drain(server.port, f"/{shape}?n={each * connections}", 1, MARK)
     else:
-        received = drain(server.port, f"/{shape}?n={each}", connections, _peers.MARK)
+        received = drain(server.port, f"/{shape}?n={each}", connections, MARK)
         assert received.events == each * connections, f"{factory} lost events: {received}"
     events = each * connections
     return (server.cpu_seconds() - before) / events * 1e6, received.size / events
@@ -114,7 +95,11 @@ def compare(
     found = Rounds(variants)
     found.run(rounds, measure)
     table = Table(
-        "variant", "CPU per event, µs", "to ours", "bytes per event", title=f"{SOURCES[shape]}, {connections} connections"
+        "variant",
+        "CPU per event, µs",
+        "to ours",
+        "bytes per event",
+        title=f"{SOURCES[shape]}, {connections} connections",
     )
     for name in variants:
         size = "" if name == FLOOR else f"{sizes[name]:.0f}"
@@ -138,7 +123,9 @@ def main() -> None:
             where = f"{connections} connections"
             goals.at_least(f"sse-starlette to ours, {where}", 15, found.ratio(SSE_STARLETTE, OURS))
             goals.at_least(f"FastAPI native to ours, {where}", 60, found.ratio(NATIVE, OURS))
-            goals.at_least(f"sse-starlette to ours, json.dumps for both, {where}", 4, found.ratio(SSE_STARLETTE, JSON_OURS))
+            goals.at_least(
+                f"sse-starlette to ours, json.dumps for both, {where}", 4, found.ratio(SSE_STARLETTE, JSON_OURS)
+            )
             goals.at_least(f"FastAPI native to ours, json.dumps for both, {where}", 18, found.ratio(NATIVE, JSON_OURS))
             if connections < 1000:
                 goals.at_most(f"ours to the floor, {where}", 2, found.ratio(OURS, FLOOR))

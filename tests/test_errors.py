@@ -98,6 +98,53 @@ CASES = [
     (errors.ItemInvalid(7), 500, "item_invalid", DualModeError, {"index": 7}, {"index": 7}, "Item 7"),
     (errors.DeadlineExceeded(2.5), 504, "deadline_exceeded", DualModeError, {}, {"seconds": 2.5}, "after 2.5 seconds"),
     (errors.SourceIdle(60.0), 504, "idle_timeout", DualModeError, {}, {"seconds": 60.0}, "for 60 seconds"),
+    (errors.ChannelClosed(), 500, "channel_closed", DualModeError, {}, {}, "make a new one"),
+    (errors.WrongLoop("Not here."), 500, "wrong_loop", RuntimeError, {}, {}, "Not here."),
+    (
+        errors.SlowClient("max_items", 256),
+        503,
+        "slow_client",
+        DualModeError,
+        {"bound": "max_items", "limit": 256},
+        {"bound": "max_items", "limit": 256},
+        "further behind than max_items=256 allows",
+    ),
+    (
+        errors.TooManyStreams(7, per_key=False, retry_after=3),
+        503,
+        "too_many_streams",
+        DualModeError,
+        {"limit": 7, "retry_after": 3},
+        {"limit": 7, "per_key": False, "retry_after": 3, "headers": {"retry-after": "3"}},
+        "The server has 7 open streams",
+    ),
+    (
+        errors.TooManyStreams(2, per_key=True, retry_after=1),
+        429,
+        "too_many_streams",
+        DualModeError,
+        {"limit": 2, "retry_after": 1},
+        {"limit": 2, "per_key": True, "retry_after": 1, "headers": {"retry-after": "1"}},
+        "You have 2 open streams",
+    ),
+    (
+        errors.Draining(4),
+        503,
+        "draining",
+        DualModeError,
+        {"retry_after": 4},
+        {"retry_after": 4, "closes": False, "headers": {"retry-after": "4"}},
+        "going down",
+    ),
+    (
+        errors.Draining(4, closes=True),
+        503,
+        "draining",
+        DualModeError,
+        {"retry_after": 4},
+        {"headers": {"retry-after": "4", "connection": "close"}},
+        "in 4 s",
+    ),
     (errors.StreamAborted("It was cut."), 500, "stream_aborted", DualModeError, {}, {}, "It was cut."),
     (
         errors.ProtocolError("Bad bytes."),
@@ -135,6 +182,33 @@ CASES = [
         {"index": 3, "limit": 100},
         "the bound of 100 bytes",
     ),
+    (
+        errors.UnexpectedAnswer("It is HTML."),
+        500,
+        "unexpected_answer",
+        errors.ProtocolError,
+        {},
+        {"index": None},
+        "It is HTML.",
+    ),
+    (
+        errors.RequestFailed("connect", "Nobody is there."),
+        502,
+        "request_failed",
+        DualModeError,
+        {"reason": "connect"},
+        {"reason": "connect"},
+        "Nobody is there.",
+    ),
+    (
+        errors.StreamInterrupted("It broke.", last_event_id="7", count=3),
+        502,
+        "stream_interrupted",
+        DualModeError,
+        {"last_event_id": "7", "count": 3},
+        {"last_event_id": "7", "count": 3},
+        "It broke.",
+    ),
 ]
 
 
@@ -149,7 +223,7 @@ def test_what_an_error_carries_and_how_it_is_answered(error, status, code, base,
     assert detail in error.detail
     assert str(error) == error.detail, "the text of the error and its detail for clients differ"
     assert {name: getattr(error, name) for name in attributes} == attributes
-    assert error.headers == {}
+    assert error.headers == attributes.get("headers", {})
     assert error.problem.as_dict() == {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -160,8 +234,28 @@ def test_what_an_error_carries_and_how_it_is_answered(error, status, code, base,
     }
 
 
+def test_an_error_of_another_server_is_passed_on_as_it_came():
+    document = {
+        "type": "about:blank",
+        "title": "Conflict",
+        "status": 409,
+        "code": "taken",
+        "detail": "No.",
+        "by": "Ada",
+    }
+    error = errors.RemoteError(409, document, {"x-trace": "7"}, retry_after=2.0)
+    assert (error.status, error.code, error.document, error.headers) == (409, "taken", document, {"x-trace": "7"})
+    assert error.retry_after == 2.0
+    assert error.problem.as_dict() == document
+    assert str(error) == "The server answered 409 (taken): No."
+    bare = errors.RemoteError(500, {})
+    assert (bare.code, str(bare), bare.headers) == ("remote_error", "The server answered 500 (remote_error)", {})
+    assert bare.problem == Problem(500, "remote_error")
+
+
 def test_every_error_class_has_a_case():
-    assert {cls.__name__ for cls in error_classes()} == {type(case[0]).__name__ for case in CASES}
+    # What another server sent has a test of its own.
+    assert {cls.__name__ for cls in error_classes()} - {"RemoteError"} == {type(case[0]).__name__ for case in CASES}
 
 
 def test_each_class_has_a_code_of_its_own():
@@ -188,12 +282,16 @@ def base_among(cls):
 
 def status_in_list(cls):
     """What the list says of the status: nothing where the error is never an answer of its own."""
-    return None if cls in (DualModeError, errors.StreamAborted) or issubclass(cls, errors.ProtocolError) else cls.status
+    return (
+        None
+        if cls in (DualModeError, errors.RemoteError, errors.StreamAborted) or issubclass(cls, errors.ProtocolError)
+        else cls.status
+    )
 
 
 def hierarchy(docstring):
     """Read the indented list: name -> (name of the base, status)."""
-    lines = docstring[docstring.index("DualModeError") : docstring.index("Rules of this file")].splitlines()
+    lines = docstring[docstring.index("DualModeError") :].partition("\n\n")[0].splitlines()
     found, bases = {}, []
     for line in filter(str.strip, lines):
         depth = (len(line) - len(line.lstrip())) // 4

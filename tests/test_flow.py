@@ -225,11 +225,11 @@ async def through_the_pump(script, waits, **options):
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-@given(SCRIPTS, st.lists(st.integers(0, 4), max_size=12))
-def test_the_pump_is_equal_to_the_plain_loop(script, waits):
+@given(SCRIPTS, st.lists(st.integers(0, 4), max_size=12), st.sampled_from([0.0, 0.0005, 60.0]))
+def test_the_pump_is_equal_to_the_plain_loop(script, waits, linger):
     async def both():
         assert VARIABLE.get() == "unset"
-        return await plainly(script), await through_the_pump(script, waits, debug=True)
+        return await plainly(script), await through_the_pump(script, waits, debug=True, linger=linger)
 
     (items, error, log), (pumped, pumped_error, pumped_log) = asyncio.run(both())
     assert pumped == items

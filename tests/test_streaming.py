@@ -18,7 +18,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from asgi import Call
-from dual_mode_streaming import DualModeResponse, Outcome, ServerSentEvent, concat, errors, last, to_list
+from dual_mode_streaming import DualModeResponse, Outcome, ServerSentEvent, concat, errors, last, stream, to_list
+from dual_mode_streaming.flow import TURN_SECONDS
 from dual_mode_streaming.sse import SSEDecoder
 
 SSE = {"accept": "text/event-stream"}
@@ -1104,6 +1105,53 @@ async def test_linger_joins_the_items_of_a_source_that_only_gives_turns():
 
 
 @pytest.mark.asyncio
+async def test_a_lingering_source_that_waits_for_somebody_else_gives_real_turns():
+    """It gives turns until another task has had one; sparing them all would never let that task run."""
+    turns = 0
+
+    async def source():
+        nonlocal turns
+        for number in range(20):
+            others = asyncio.create_task(asyncio.sleep(0))
+            yield number
+            while not others.done():
+                turns += 1
+                await asyncio.sleep(0)
+
+    call = await Call(respond(source(), linger=60), headers=NDJSON).run()
+    assert call.body == b"".join(b"%d\n" % number for number in range(20))
+    assert len(call.bodies) == 1
+    assert turns <= 20 * 5
+
+
+@pytest.mark.asyncio
+async def test_lingering_spares_turns_but_never_for_longer_than_a_turn_may_take(monkeypatch):
+    clock = iter(range(10**6))
+    monkeypatch.setattr(stream, "monotonic", lambda: next(clock) * TURN_SECONDS / 10)
+    given = 0
+
+    async def others():
+        while True:
+            seen.append(given)
+            await asyncio.sleep(0)
+
+    async def source():
+        nonlocal given
+        for given in range(1, 101):
+            yield given
+            await asyncio.sleep(0)
+
+    seen = []
+    beside = asyncio.create_task(others())
+    call = await Call(respond(source(), linger=60), headers=NDJSON).run()
+    beside.cancel()
+    assert len(call.bodies) == 1
+    turns = sorted(set(seen))
+    assert len(turns) < 20
+    assert max(later - earlier for earlier, later in zip(turns, turns[1:], strict=False)) <= 12
+
+
+@pytest.mark.asyncio
 async def test_a_lingering_item_leaves_before_a_real_wait():
     gate = asyncio.Event()
 
@@ -1159,21 +1207,28 @@ async def test_nothing_is_logged_when_all_is_well(caplog):
     assert caplog.records == []
 
 
-@STREAMS
-def test_another_event_loop_is_refused_clearly(accept):
+@pytest.mark.asyncio
+@ALL_MODES
+async def test_a_source_that_swallows_its_cancellation_and_ends_does_not_look_complete(accept):
     async def source():
-        await asyncio.sleep(0)
         yield 1
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
 
-    async def app(scope, receive, send):
-        await DualModeResponse(source())(scope, receive, send)
-
-    async def never(*_):
-        raise AssertionError("not called")
-
-    running = app(Call(None, headers=accept, body=None).scope, never, never)
-    with pytest.raises(RuntimeError, match="needs asyncio or uvloop"):
-        running.send(None)  # stepped by hand, as by the loop of somebody else
+    ends = Ends()
+    call = Call(respond(source(), deadline=0.02, on_finish=ends), headers=accept)
+    if accept in ({}, SSE):
+        await call.run()
+    else:
+        with pytest.raises(errors.StreamAborted):
+            await call.run()
+        assert not call.complete
+    assert b'"status":504' in call.body
+    assert b"event: done" not in call.body
+    assert [message["more_body"] for message in call.messages[1:-1]] == [True] * (len(call.messages) - 2)
+    assert ends.seen[0][0] is Outcome.DEADLINE
 
 
 # --- sends beside the source ---------------------------------------------------------------------------

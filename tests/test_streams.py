@@ -136,6 +136,18 @@ async def test_as_many_streams_of_one_client_as_may_be():
     assert registry._keys == {}  # nothing is kept of clients that have left
 
 
+def test_one_client_leaves_with_one_of_its_streams():
+    registry = Streams(max_per_key=2)
+    scope = {"client": ("127.0.0.1", 1)}
+    first, _second = registry.admit(scope), registry.admit(scope)
+    first.leave()
+    first.leave()
+    registry.admit(scope)
+    with pytest.raises(errors.TooManyStreams):
+        registry.admit(scope)
+    assert (registry.open, registry.opened, registry.refused) == (2, 3, 1)
+
+
 @pytest.mark.asyncio
 async def test_a_key_of_ones_own():
     registry = Streams(max_per_key=1, key=lambda request: request.headers.get("x-user"))
@@ -627,10 +639,13 @@ async def test_a_source_that_ignores_its_cancellation_is_left_behind(caplog):
 async def test_what_never_leaves_does_not_hold_a_drain_up_for_ever(caplog, monkeypatch):
     monkeypatch.setattr("dual_mode_streaming.streams.LEAVING", 0.01)
     registry = Streams()
-    with registry.admit({}):
+    told = []
+    with registry.admit({}) as entry:
+        entry.on_drain(told.append)
         await registry.drain(0)
         assert "1 responses did not end" in caplog.text
-        assert registry.open == 1
+        await registry.drain(0)
+        assert (registry.open, len(told)) == (1, 1)
 
 
 @pytest.mark.asyncio
@@ -687,7 +702,8 @@ def test_a_registry_drains_under_trio():
                 entry.ended(Outcome.DRAINED)
 
             group.start_soon(respond)
-            await anyio.lowlevel.checkpoint()
+            while not registry.open:
+                await anyio.lowlevel.checkpoint()
             await registry.drain(0)
             assert registry.open == 0
 

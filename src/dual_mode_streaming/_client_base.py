@@ -157,6 +157,7 @@ class ClientBase:
         require_done: bool | None,
         max_event_size: int | EllipsisType | None,
         media_type: str | None,
+        decode: bool,
     ) -> StreamOptions:
         """Give the options of a stream: those of the client, where it has none of its own."""
         own = self._options
@@ -165,6 +166,7 @@ class ClientBase:
             own.require_done if require_done is None else require_done,
             own.max_event_size if max_event_size is ... else max_event_size,
             media_type or own.media_type,
+            decode,
         )
 
     def refreshed(self, headers: Mapping[str, str] | None) -> bool:

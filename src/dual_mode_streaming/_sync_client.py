@@ -147,6 +147,7 @@ class DualModeSyncClient(ClientBase):
         json: Any = None,
         fold: Any = None,
         last_event_id: str = "",
+        decode: bool = True,
         media_type: str | None = None,
         require_done: bool | None = None,
         reconnect: Reconnect | None = None,
@@ -163,6 +164,8 @@ class DualModeSyncClient(ClientBase):
             json: A body, sent as JSON. None for no body.
             fold: What `result()` makes of all items; `collect` if None.
             last_event_id: Where to go on, for a stream that was read before.
+            decode: Whether to decode the items. If not, `data` is the text of each, which is faster and enough to pass
+                it on. A `type` is made all the same.
             media_type: As for the client, which is asked if this is None. So are the following.
             require_done: See there.
             reconnect: See there.
@@ -173,7 +176,7 @@ class DualModeSyncClient(ClientBase):
         Raises:
             TypeError: The type needs Pydantic, or Pydantic does not know it; or `fold` is no fold.
         """
-        options_of_stream = self.options_for(reconnect, require_done, max_event_size, media_type)
+        options_of_stream = self.options_for(reconnect, require_done, max_event_size, media_type, decode)
         call = Call(method, url, json, self.idle_timeout if idle_timeout is ... else idle_timeout, options)
         session = Session(
             method,

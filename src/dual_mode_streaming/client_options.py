@@ -55,9 +55,11 @@ class StreamOptions:
         require_done: Whether server-sent events that end cleanly without a terminal event count as cut.
         max_event_size: The largest event, line or record in bytes; None for no bound.
         media_type: The media type that is asked for first; None for server-sent events.
+        decode: Whether the data of an event is decoded JSON; else it is the text.
     """
 
     reconnect: Reconnect = Reconnect()
     require_done: bool = True
     max_event_size: int | None = 1_048_576
     media_type: str | None = None
+    decode: bool = True

@@ -9,6 +9,8 @@ Rules:
 - A round never waits for a subscriber. It leaves the event loop to others every two milliseconds.
 - Who is behind after a round is slow, and the policy is for the slow alone. A subscriber that takes whatever it is given
   loses nothing, however fast the publisher is: a publisher waits for the round before it would push something out.
+- A slow one may only need some turns of the event loop, as behind middleware. So before the policy hits one that has
+  moved since, the publisher gives everybody a few turns. Who is stuck costs that once.
 - A subscription is held by whoever reads it, and not by the crowd.
 - A crowd belongs to one event loop.
 """
@@ -31,6 +33,9 @@ Policy = Literal["block", "drop_oldest", "drop_newest", "latest", "disconnect"]
 
 LOOK_EVERY = 8
 """How many subscribers a round serves, and how many items a publisher may publish, between two looks at the clock."""
+
+A_FEW_TURNS = 16
+"""How many turns of the event loop a slow subscriber is given. A send takes one or two more behind each middleware."""
 
 
 class Crowd:
@@ -56,6 +61,8 @@ class Crowd:
         self._slow: WeakSet[Subscription] = WeakSet()
         self._slowest = log.end
         """No slow subscriber has a position below this one."""
+        self._moving: WeakSet[Subscription] = WeakSet()
+        """The slow that have moved since the publisher has waited for them."""
         self._holding: WeakSet[Subscription] = WeakSet()
         self._is_scheduled = False
         self._rest: list[Subscription] = []
@@ -65,6 +72,7 @@ class Crowd:
         self._had_turn = 0.0
         self._over: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
+        self._chance: asyncio.Future[None] | None = None
 
     # --- for the publisher -----------------------------------------------------------------------
 
@@ -72,10 +80,16 @@ class Crowd:
         """Give what is to be waited for before something is published that evicts these entries; None for nothing."""
         if evicted and evicted[-1].seq >= self._served:
             return self._round_over()
-        if evicted and self._policy == "block" and any(one.cursor <= evicted[-1].seq for one in self._slow):
-            if self._room is None:
-                self._room = self.loop.create_future()
-            return self._room
+        if evicted and self._policy == "block":
+            if any(one.cursor <= evicted[-1].seq for one in self._slow):
+                if self._room is None:
+                    self._room = self.loop.create_future()
+                return self._room
+        elif evicted and self._moving and any(one.cursor <= evicted[-1].seq for one in self._moving):
+            if self._chance is None:
+                self._chance = self.loop.create_future()
+                self._give_turns(A_FEW_TURNS)
+            return self._chance
         if self._is_scheduled and not self._log.end % LOOK_EVERY and monotonic() - self._had_turn > TURN_SECONDS:
             return self._round_over()
         return None
@@ -121,6 +135,9 @@ class Crowd:
         if not subscription.is_behind:
             subscription.slow = False
             self._slow.discard(subscription)
+            self._moving.discard(subscription)
+        else:
+            self._moving.add(subscription)
         self.tidy()
 
     def left(self, subscription: Subscription) -> None:
@@ -128,6 +145,7 @@ class Crowd:
         self.subscriptions.discard(subscription)
         self._holding.discard(subscription)
         self._slow.discard(subscription)
+        self._moving.discard(subscription)
         if subscription.slow and not self.loop.is_closed():
             # A subscription may be given up by the garbage collector, in any thread.
             self.loop.call_soon_threadsafe(self.tidy)
@@ -153,9 +171,10 @@ class Crowd:
             subscription = rest.pop()
             if subscription.idle:
                 subscription.wake()
-            if subscription.is_behind and not subscription.slow and not subscription.ended:
+            if subscription.is_behind and not subscription.slow:
                 subscription.slow = True
                 self._slow.add(subscription)
+                self._moving.add(subscription)
                 self._slowest = min(self._slowest, subscription.cursor)
             left -= 1
             if not left:
@@ -180,3 +199,13 @@ class Crowd:
         if self._over is None:
             self._over = self.loop.create_future()
         return self._over
+
+    def _give_turns(self, left: int) -> None:
+        """Give the slow some turns of the event loop; who has not moved by then is stuck."""
+        if left:
+            self.loop.call_soon(self._give_turns, left - 1)
+            return
+        self._moving.clear()
+        if self._chance is not None:
+            chance, self._chance = self._chance, None
+            chance.set_result(None)

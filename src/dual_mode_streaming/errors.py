@@ -14,7 +14,7 @@ DualModeError
     ChannelClosed           500  something was published to a channel that is closed
     WrongLoop               500  a channel was used outside of the event loop of its subscribers
     SlowClient              503  a subscriber was further behind than it may be
-    TooManyStreams     429, 503  the client, or the server, has as many open streams as it may have
+    TooManyStreams          503  as many streams are open as may be; 429 if it is the bound for one client
     Draining                503  the server is going down: it takes no new responses and ends the open ones
     StreamAborted                raised out of the ASGI call, so that the server cuts the connection
     ProtocolError                the peer sent bytes that break the wire format
@@ -33,9 +33,9 @@ DualModeError
         RunEnded            409  nothing can be added to it any more
     StoreError              503  the engine of a store cannot be reached, or failed
 
-The root and the problem document are written in `_errors_root.py`, and what concerns the other end of a connection in
-`_errors_peer.py`,
-and what concerns runs in `_errors_runs.py`. Import them from here.
+The root and the problem document are written in `_errors_root.py`, what concerns the other end of a connection in
+`_errors_peer.py`, the open responses of a server in `_errors_capacity.py`, and runs in `_errors_runs.py`. Import them
+from here.
 
 Rules of these files:
 
@@ -51,6 +51,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from ._errors_capacity import Draining, TooManyStreams
 from ._errors_peer import (
     EventTooLarge,
     InvalidRequest,
@@ -292,64 +293,6 @@ class SourceIdle(DualModeError):
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The source was silent for {seconds:g} seconds.")
         self.seconds = seconds
-
-
-# --- the server's capacity ---------------------------------------------------------------------
-
-
-class TooManyStreams(DualModeError):
-    """As many streams are open as may be: in all (503), or of this client (429).
-
-    Attributes:
-        limit: The bound that was hit.
-        per_key: Whether it is the bound for one client, or for whatever the `key` of the registry tells apart.
-        retry_after: Seconds after which to ask again.
-    """
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    code = "too_many_streams"
-
-    def __init__(self, limit: int, *, per_key: bool, retry_after: int) -> None:
-        whose = "You have" if per_key else "The server has"
-        super().__init__(f"{whose} {limit} open streams and may have no more. Ask again in {retry_after} s.")
-        self.limit = limit
-        self.per_key = per_key
-        self.retry_after = retry_after
-        if per_key:
-            self.status = HTTPStatus.TOO_MANY_REQUESTS
-
-    @property
-    def extensions(self) -> Mapping[str, Any]:
-        return {"limit": self.limit, "retry_after": self.retry_after}
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {"retry-after": str(self.retry_after)}
-
-
-class Draining(DualModeError):
-    """The server is going down: it takes no new responses and ends the open ones.
-
-    Attributes:
-        retry_after: Seconds after which to ask again.
-        closes: Whether the client is to close its connection, so that the next request finds another server.
-    """
-
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    code = "draining"
-
-    def __init__(self, retry_after: int, *, closes: bool = False) -> None:
-        super().__init__(f"The server is going down. Ask again in {retry_after} s.")
-        self.retry_after = retry_after
-        self.closes = closes
-
-    @property
-    def extensions(self) -> Mapping[str, Any]:
-        return {"retry_after": self.retry_after}
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return {"retry-after": str(self.retry_after), **({"connection": "close"} if self.closes else {})}
 
 
 # --- channels ----------------------------------------------------------------------------------

@@ -60,11 +60,16 @@ class ServerSentEvent:
         _set_raw(self, raw)
 
     @property
-    def is_item(self) -> bool:
-        """Whether the event carries an item, be it null; one that tells of a gap, a comment or a retry time does not."""
+    def has_data(self) -> bool:
+        """Whether the event carries data, be it null; one that has only a comment or a retry time does not."""
         if self.comment is None and self.retry is None:
-            return self.data.__class__ is not Missed
+            return True
         return self.data is not None or self.raw is not None or self.event is not None or self.id is not None
+
+    @property
+    def is_item(self) -> bool:
+        """Whether the event carries an item: it has data, and does not only tell of a gap."""
+        return self.has_data and self.data.__class__ is not Missed
 
 
 _set_data = ServerSentEvent.__dict__["data"].__set__

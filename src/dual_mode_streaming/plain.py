@@ -141,6 +141,8 @@ class PlainAnswer(Voice):
                         await self._sending.acquire()
                     self._beside.cancel_scope.cancel()
             outside.cancel_scope.cancel()
+        if self.stopped is Outcome.CANCELLED:
+            await checkpoint()  # the server's cancellation goes on from here
         self._judge(error)
 
     def _judge(self, error: Exception | None) -> None:
@@ -285,6 +287,9 @@ class PlainAnswer(Voice):
             await self._inbox.client_left()
         except Exception:
             logger.debug("the server's receive channel failed", exc_info=True)
+        if self._complete:
+            # A server tells of the end of its response in the same way, perhaps before the last send has returned.
+            await sleep(self._options.close_timeout)
         if self._over:
             return
         self.client_gone = True

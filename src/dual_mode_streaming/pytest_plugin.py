@@ -36,7 +36,7 @@ def check_dual_mode() -> Callable[..., Any]:
 
 @pytest.fixture
 def dual_mode_client() -> Iterator[Callable[..., httpx2.AsyncClient]]:
-    """Give a function that makes a client for an application: `async with dual_mode_client(app) as client:`.
+    """Give a function that makes a client for an application, to be used with `async with`.
 
     Its further arguments are those of `StreamingASGITransport`. A test that leaves a client open fails.
     """

@@ -3,7 +3,7 @@
 Rules of this file:
 
 - A reader gives events whose `raw` is the text of the item and whose `data` is that text decoded as JSON, or the text
-  itself if it is no JSON. `id` is the last id of this body so far, `""` if there was none.
+  itself if it is no JSON or is not to be decoded. `id` is the last id of this body so far, `""` if there was none.
 - It gives what the server says of the stream as events too: the error line of a body of lines is an event `error`. A
   record that cannot be read comes in its place, as a `ProtocolError`.
 - What a body means for the whole stream (the end, an error, a duplicate) is known to `reconnecting`.
@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from .client_options import StreamOptions
 from .errors import ProtocolError
 from .events import ServerSentEvent
 from .jsonbytes import decode_json, encode_json, has_long_digits
@@ -23,7 +24,10 @@ from .jsonlines import ErrorLine, JSONSeqDecoder, NDJSONDecoder, open_line
 from .modes import JSON, JSON_LINES, JSON_SEQ, NDJSON, SSE, ResponseMode
 from .sse import SSEDecoder
 
-__all__ = ["DocumentReader", "Reader", "accept_header", "reader_for"]
+__all__ = ["CONTROL", "DocumentReader", "Reader", "accept_header", "reader_for"]
+
+CONTROL = frozenset({"done", "error", "gap"})
+"""The events in which a server speaks of the stream."""
 
 # Other names under which lines of JSON are sent.
 _LINES = frozenset(
@@ -50,12 +54,14 @@ class Reader(ABC):
         last_event_id: The last id of the body, `""` if it had none.
         retry: The reconnection time that the body asked for, in milliseconds; None if it did not.
         ends_cleanly: Whether a body that comes to its end is complete by that alone.
+        only_events: Whether it gives events and never an error.
     """
 
     mode = ResponseMode.STREAM
     last_event_id = ""
     retry: int | None = None
     ends_cleanly = True
+    only_events = False
 
     @abstractmethod
     def feed(self, chunk: bytes) -> list[ServerSentEvent | ProtocolError]:
@@ -77,16 +83,23 @@ class Reader(ABC):
 class _SSEReader(Reader):
     # The format has a frame for it.
     ends_cleanly = False
+    only_events = True
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, decode: bool) -> None:
         self._decoder = SSEDecoder(limit)
+        self._decode = decode
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent | ProtocolError]:
         decoder = self._decoder
         events: list[Any] = decoder.feed(chunk)
         self.last_event_id = decoder.last_event_id
         self.retry = decoder.retry
-        if events:
+        if not self._decode:
+            # What the server says of the stream is read all the same.
+            for event in events:
+                if event.event is not None and event.event in CONTROL:
+                    _set(event, "data", _json_or_text(event.raw))
+        elif events:
             # The text of the first event may have begun in the chunk before. For all others it is enough to look for
             # long numbers once.
             _set(events[0], "data", _json_or_text(events[0].raw))
@@ -104,8 +117,9 @@ class _SSEReader(Reader):
 
 
 class _LinesReader(Reader):
-    def __init__(self, decoder: NDJSONDecoder | JSONSeqDecoder) -> None:
+    def __init__(self, decoder: NDJSONDecoder | JSONSeqDecoder, decode: bool) -> None:
         self._decoder = decoder
+        self._decode = decode
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent | ProtocolError]:
         return [self._event(value) for value in self._decoder.feed(chunk)]
@@ -125,10 +139,15 @@ class _LinesReader(Reader):
             own_id = str(own_id)
         if not isinstance(own_id, (str, type(None))) or not isinstance(name, (str, type(None))):
             # Only an item of somebody else looks like that.
-            return ServerSentEvent(value, id=self.last_event_id, raw=_text(value))
+            return self._item(value, None)
         if own_id is not None:
             self.last_event_id = own_id
-        return ServerSentEvent(opened.data, event=name, id=self.last_event_id, raw=_text(opened.data))
+        return self._item(opened.data, name)
+
+    def _item(self, value: Any, name: str | None) -> ServerSentEvent:
+        text = _text(value)
+        data = value if self._decode or name in CONTROL else text
+        return ServerSentEvent(data, event=name, id=self.last_event_id, raw=text)
 
 
 class DocumentReader(Reader):
@@ -142,8 +161,9 @@ class DocumentReader(Reader):
 
     mode = ResponseMode.BATCH
 
-    def __init__(self) -> None:
+    def __init__(self, decode: bool = True) -> None:
         self.document = b""
+        self._decode = decode
         self.is_array = False
         self.is_whole = False
         self._parts: list[bytes] = []
@@ -164,27 +184,28 @@ class DocumentReader(Reader):
         self.is_array = isinstance(value, list)
         items = value["data"] if isinstance(value, dict) and value.keys() == {"data"} else value
         self.is_whole = not isinstance(items, list)
-        return [ServerSentEvent(item, id="", raw=_text(item)) for item in ([value] if self.is_whole else items)]
+        texts = [(item, _text(item)) for item in ([value] if self.is_whole else items)]
+        return [ServerSentEvent(item if self._decode else text, id="", raw=text) for item, text in texts]
 
 
-def reader_for(media_type: str, limit: int | None) -> Reader | None:
+def reader_for(media_type: str, options: StreamOptions) -> Reader | None:
     """Give a reader for a body.
 
     Args:
         media_type: The media type, in lower case and without parameters.
-        limit: The largest event, line or record in bytes; None for no bound. A document has no bound.
+        options: How it is read. A document has no bound.
 
     Returns:
         The reader; None for a media type that is neither JSON nor a stream.
     """
     if media_type == SSE:
-        return _SSEReader(limit)
+        return _SSEReader(options.max_event_size, options.decode)
     if media_type in _LINES:
-        return _LinesReader(NDJSONDecoder(limit))
+        return _LinesReader(NDJSONDecoder(options.max_event_size), options.decode)
     if media_type == JSON_SEQ or media_type.endswith("+json-seq"):
-        return _LinesReader(JSONSeqDecoder(limit))
+        return _LinesReader(JSONSeqDecoder(options.max_event_size), options.decode)
     if media_type == JSON or media_type.endswith("+json"):
-        return DocumentReader()
+        return DocumentReader(options.decode)
     return None
 
 

@@ -32,7 +32,7 @@ def encode_event(event: ServerSentEvent) -> bytes:
     """Encode one event as its block of lines, with the blank line that ends it (WHATWG HTML, section 9.2.5).
 
     Comments come first, then the name, the id and the reconnection time, then the data: `raw` as it is, in as many
-    lines as it has, or else `data` as JSON. An event that is no item (`ServerSentEvent.is_item`) has no line of data,
+    lines as it has, or else `data` as JSON. An event without data (`ServerSentEvent.has_data`) has no line of it,
     so clients dispatch nothing; one that says nothing at all becomes an empty comment.
 
     A CR or CRLF in `raw` comes back as LF, because the format has no way to carry it.
@@ -50,7 +50,7 @@ def encode_event(event: ServerSentEvent) -> bytes:
     except (AttributeError, TypeError, UnicodeEncodeError):
         check_event(event)
         raise  # pragma: no cover  the check finds what was wrong
-    if not event.is_item:
+    if not event.has_data:
         return start + b"\n" if start else b": \n\n"
     return b"%bdata: %b\n\n" % (start, encode_json(event.data))
 

@@ -83,7 +83,8 @@ class DualModeResponse(Response):
         send_timeout: The longest time a client may take no byte; it is cut off then.
         close_timeout: How long the source's clean-up may take before it is left behind.
         linger: How long an item may wait for the next one if the source only gives the event loop a turn in between.
-            0 sends at once; 0.0005 makes sources cheaper that do `sleep(0)` after every item.
+            0 sends at once; 0.0005 makes sources cheaper that do `sleep(0)` after every item. Their turns become one
+            turn for all the items that wait, so everybody else waits as long, but 2 ms at the most.
         max_item_bytes: The largest item, as JSON; None for no bound.
         batch_max_items: The most items a fold may keep for a batch; None for no bound.
         batch_keepalive: Send white space before a batch body that takes longer than `commit_after`, so that no proxy
@@ -185,6 +186,7 @@ class DualModeResponse(Response):
             and self.media_type is None
             and HEAD_REQUEST not in scope
             and source.ag_code.co_name != FASTAPI_WRAPPER
+            and runs_on_asyncio()
         )
         if plain:
             # What `registry_of` would find; an application that keeps its state elsewhere is asked there.

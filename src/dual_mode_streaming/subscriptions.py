@@ -233,7 +233,7 @@ class Subscription(FrameSource):
         log, cursor = self._log, self.cursor
         if self._queue:
             return self._take_queue()
-        if cursor == log.end:
+        if cursor == log.end or self.ended:
             return None
         if cursor < log.first or self._lost:
             return self._take_after_gap()
@@ -284,7 +284,7 @@ class Subscription(FrameSource):
             if self.slow:
                 self._channel.moved(self)
             return part.event() if isinstance(part, Published) else part
-        if self.cursor == log.end:
+        if self.cursor == log.end or self.ended:
             return None
         entry = next(log.entries_from(max(self.cursor, log.first)))
         missed = self._missed
@@ -321,7 +321,7 @@ class Subscription(FrameSource):
     @property
     def is_behind(self) -> bool:
         """Whether something waits for it."""
-        return self.cursor != self._log.end or self._queue is not None
+        return (self.cursor != self._log.end or self._queue is not None) and not self.ended
 
     @property
     def _missed(self) -> int:

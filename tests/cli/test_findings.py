@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dual_mode_streaming.cli.findings import End, Observation, judge
+from dual_mode_streaming.cli.findings import judge
+from dual_mode_streaming.cli.observation import End, Observation
 
 HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -61,7 +62,7 @@ def test_a_good_stream_has_nothing_to_mend() -> None:
         (replace(GOOD, terminal=None, problem="500"), {"failed"}),
         (replace(GOOD, terminal=None, problem="500", end=End.CUT), {"failed"}),
         (replace(GOOD, terminal=None, problem="500", items=()), {"early_error"}),
-        (replace(GOOD, terminal=None, too_large=1024, end=End.CLEAN), {"too_large"}),
+        (replace(GOOD, terminal=None, too_large=1024, end=End.OPEN), {"too_large"}),
         # What it is made of
         (replace(GOOD, is_utf8=False), {"not_utf8"}),
         (replace(GOOD, headers=headers(content_type="text/event-stream; charset=ISO-8859-1")), {"charset"}),

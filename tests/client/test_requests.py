@@ -130,9 +130,9 @@ def raise_(error):
     ],
 )
 def test_an_error_without_a_problem_document(kind, body, document):
-    with scripted(full("500 Internal Server Error", "text/html", body, Retry_After="7")) as server:
-        with pytest.raises(errors.RemoteError) as caught:
-            kind.request(server.url)
+    page = full("500 Internal Server Error", "text/html", body, Retry_After="7")
+    with scripted(page) as server, pytest.raises(errors.RemoteError) as caught:
+        kind.request(server.url)
     error = caught.value
     assert (error.status, error.code, error.document, error.retry_after) == (500, "remote_error", document, 7)
     assert len(server.requests) == 1
@@ -146,9 +146,9 @@ def test_an_error_whose_body_never_ends(kind):
 
 
 def test_an_error_whose_body_is_cut(kind):
-    with scripted([head("404 Not Found", "text/plain", Content_Length="10"), b"Not"]) as server:
-        with pytest.raises(errors.RemoteError) as caught:
-            kind.request(server.url)
+    cut = [head("404 Not Found", "text/plain", Content_Length="10"), b"Not"]
+    with scripted(cut) as server, pytest.raises(errors.RemoteError) as caught:
+        kind.request(server.url)
     assert caught.value.document == {"detail": "Not"}
 
 
@@ -289,18 +289,24 @@ def test_the_last_id_is_that_of_the_event_in_hand():
 
 def test_items_leave_gaps_out():
     stream = [chunked(), chunk(event("1") + event('{"missed": 2}', name="gap") + event("2") + DONE), END]
-    with scripted(stream) as server, DualModeSyncClient(server.url, **PLAIN) as client:
-        with client.stream("GET", "/") as events:
-            assert list(events.items()) == [1, 2]
-            assert (events.missed, events.count) == (2, 2)
+    with (
+        scripted(stream) as server,
+        DualModeSyncClient(server.url, **PLAIN) as client,
+        client.stream("GET", "/") as events,
+    ):
+        assert list(events.items()) == [1, 2]
+        assert (events.missed, events.count) == (2, 2)
 
 
 def test_a_stream_that_has_failed_fails_again():
-    with scripted([chunked(), chunk(event("1"))]) as server, DualModeSyncClient(server.url, **PLAIN) as client:
-        with client.stream("GET", "/") as stream:
-            for _ in range(2):
-                with pytest.raises(errors.StreamInterrupted):
-                    list(stream)
+    with (
+        scripted([chunked(), chunk(event("1"))]) as server,
+        DualModeSyncClient(server.url, **PLAIN) as client,
+        client.stream("GET", "/") as stream,
+    ):
+        for _ in range(2):
+            with pytest.raises(errors.StreamInterrupted):
+                list(stream)
 
 
 # --- authorization, transports, clients ----------------------------------------------------------
@@ -518,11 +524,11 @@ def test_leaving_early_closes_the_connection():
 
     with scripted([chunked(), chunk(event("1")), UNTIL_CLIENT_LEAVES]) as server:
         asyncio.run(run())
-    with scripted([chunked(), chunk(event("1")), UNTIL_CLIENT_LEAVES]) as server:
-        with DualModeSyncClient(server.url, **PLAIN) as client:
-            with client.stream("GET", "/") as stream:
-                assert next(iter(stream)).data == 1
-            assert server.left.wait(10)
+    endless = [chunked(), chunk(event("1")), UNTIL_CLIENT_LEAVES]
+    with scripted(endless) as server, DualModeSyncClient(server.url, **PLAIN) as client:
+        with client.stream("GET", "/") as stream:
+            assert next(iter(stream)).data == 1
+        assert server.left.wait(10)
 
 
 # httpx2 leaves a generator of its own to the garbage collector, if a body is not read to its end.

@@ -9,6 +9,7 @@ from client.scripted import DONE, END, RESET, UNTIL_CLIENT_LEAVES, chunk, chunke
 from dual_mode_streaming import ResponseMode, errors
 from dual_mode_streaming.client import Reconnect
 
+NDJSON = "application/x-ndjson"
 ONE, TWO, THREE = event("1", "a"), event("2", "b"), event("3", "c")
 
 
@@ -219,6 +220,33 @@ def test_the_event_has_its_text_its_name_and_its_id(kind):
     assert (came.data, came.raw, came.event, came.id) == ({"a": 1}, '{"a": 1}', "tick", "7")
 
 
+@pytest.mark.parametrize("count", [1, 50])
+def test_items_that_are_not_decoded(kind, count):
+    with scripted(whole(event("[1]") * count, event('{"missed": 1}', name="gap"), DONE)) as server:
+        read = kind.read(server.url, decode=False)
+    assert read.data == [*["[1]"] * count, {"missed": 1}]
+    assert read.stream.count == count
+    with scripted(whole("[1]\n", content_type=NDJSON)) as server:
+        assert kind.read(server.url, decode=False).data == ["[1]"]
+    with scripted(full("200 OK", body='{"data":[[1]]}')) as server:
+        assert kind.read(server.url, decode=False).data == ["[1]"]
+
+
+def test_many_items_in_one_read(kind):
+    """They take a shorter way than few."""
+    texts = [str(n) for n in range(100)]
+    with scripted(whole("".join(map(event, texts)) + DONE)) as server:
+        read = kind.read(server.url)
+        assert (read.data, read.stream.count) == (list(range(100)), 100)
+    with scripted(whole("".join(map(event, texts)))) as server:
+        assert isinstance(kind.read(server.url).error, errors.StreamInterrupted)
+    for last, error in (("[DONE]", None), ("x", errors.StreamInterrupted)):
+        with scripted(whole("".join(map(event, [*texts, last, "never"])))) as server:
+            read = kind.read(server.url)
+        assert read.data == [*range(100), *([] if error is None else ["x", "never"])]
+        assert type(read.error) is (error or type(None))
+
+
 def test_what_is_known_of_a_stream(kind):
     with scripted(cut(ONE), whole(event('{"missed": 2}', name="gap"), TWO, DONE, X_Y="z")) as server:
         read = kind.read(server.url)
@@ -321,10 +349,6 @@ def test_the_wait_that_a_server_asked_for(kind):
 
 
 # --- other formats -----------------------------------------------------------------------------
-
-
-NDJSON = "application/x-ndjson"
-
 
 LINES = {
     "lines": (NDJSON, whole('{"a":1}\n2\n\n"x"', content_type=NDJSON), [{"a": 1}, 2, "x"], None),

@@ -42,11 +42,24 @@ def with_lines(block: str, *lines: str) -> str:
 
 def found(port: int, path: str, direct: int | None = None) -> dict[str, Finding]:
     """Give what `doctor` has to mend, by its codes."""
+    return found_each((port, path, direct))[0]
+
+
+def found_each(*looks: tuple[int, str, int | None]) -> list[dict[str, Finding]]:
+    """Look at several streams at the same time, since each takes as long as it takes."""
+    return asyncio.run(_found(looks))
+
+
+async def _found(looks: tuple[tuple[int, str, int | None], ...]) -> list[dict[str, Finding]]:
     address = "http://127.0.0.1:{}{}"
-    at_server = None if direct is None else address.format(direct, path)
-    seen, other, has_two_modes = asyncio.run(look(Request(address.format(port, path)), at_server, 15))
-    findings = judge(seen, other, has_two_modes=has_two_modes)
-    return {finding.code: finding for finding in findings if not finding.is_note}
+    seen = await asyncio.gather(
+        *(
+            look(Request(address.format(port, path)), None if direct is None else address.format(direct, path), 15)
+            for port, path, direct in looks
+        )
+    )
+    judged = [judge(through, at_server, has_two_modes=two) for through, at_server, two in seen]
+    return [{finding.code: finding for finding in findings if not finding.is_note} for findings in judged]
 
 
 @pytest.mark.parametrize("path", ["/bare/timed", "/timed"])
@@ -56,13 +69,20 @@ def test_nothing_is_found_between_it_and_a_server(server: Server, path: str) -> 
 
 
 def test_nginx_with_its_defaults_buffers(server: Server, tmp_path: Path) -> None:
+    bursts = "/bare/timed?every=0.04&items=40&size=600"
     with nginx(with_lines(DEFAULT_NGINX), server.port, tmp_path) as port:
-        assert set(found(port, "/bare/timed")) == {"at_once", "cache_control"}
-        assert set(found(port, "/bare/timed", server.port)) == {"buffered", "cache_control", "accel_buffering"}
-        # A stream that fills the buffer again and again comes in bursts, and these end in the middle of a frame.
-        assert "halves" in found(port, "/bare/timed?every=0.04&items=40&size=600")["buffered"].text
-        # What this library sends is not buffered.
-        assert found(port, "/timed", server.port) == {}
+        alone, compared, bursting, ours = found_each(
+            (port, "/bare/timed", None),
+            (port, "/bare/timed", server.port),
+            (port, bursts, None),
+            (port, "/timed", server.port),
+        )
+    assert set(alone) == {"at_once", "cache_control"}
+    assert set(compared) == {"buffered", "cache_control", "accel_buffering"}
+    # A stream that fills the buffer again and again comes in bursts, and these end in the middle of a frame.
+    assert "halves" in bursting["buffered"].text
+    # What this library sends is not buffered.
+    assert ours == {}
 
 
 @pytest.mark.parametrize("line", ["proxy_buffering off;", "proxy_http_version 1.1;"])
@@ -74,11 +94,11 @@ def test_what_mends_the_buffering_of_nginx(server: Server, tmp_path: Path, line:
 def test_nginx_that_compresses(server: Server, tmp_path: Path) -> None:
     block = with_lines(DEFAULT_NGINX, "gzip on;", "gzip_types text/event-stream;", "gzip_min_length 0;")
     with nginx(block, server.port, tmp_path) as port:
-        bare = found(port, "/bare/timed", server.port)
+        bare, ours = found_each((port, "/bare/timed", server.port), (port, "/timed", None))
         assert set(bare) == {"buffered", "compressed", "cache_control", "accel_buffering"}
         assert "a hop does it" in bare["compressed"].text
-        assert set(found(port, "/timed")) == {"compressed"}
-        mend = dict(found(port, "/timed")["compressed"].mend)["nginx"]
+        assert set(ours) == {"compressed"}
+        mend = dict(ours["compressed"].mend)["nginx"]
     with nginx(block.replace("gzip on;", mend), server.port, tmp_path) as port:
         assert found(port, "/timed") == {}
 
@@ -103,11 +123,15 @@ def test_a_gateway_that_gives_up(server: Server, tmp_path: Path) -> None:
 
 
 def test_headers_that_the_proxy_adds(server: Server, tmp_path: Path) -> None:
-    mends = dict(found(server.port, "/bare/timed")["cache_control"].mend)
-    with nginx(with_lines(DEFAULT_NGINX, mends["nginx"]), server.port, tmp_path) as port:
-        assert set(found(port, "/bare/timed")) == {"at_once"}
-    with haproxy(with_lines(DEFAULT_HAPROXY, mends["haproxy"]), server.port, tmp_path) as port:
-        assert set(found(port, "/bare/timed")) == {"accel_buffering"}
+    mends = dict(found(server.port, "/bare/timed?items=1")["cache_control"].mend)
+    for name in ("nginx", "haproxy"):
+        (tmp_path / name).mkdir()
+    with (
+        nginx(with_lines(DEFAULT_NGINX, mends["nginx"]), server.port, tmp_path / "nginx") as by_nginx,
+        haproxy(with_lines(DEFAULT_HAPROXY, mends["haproxy"]), server.port, tmp_path / "haproxy") as by_haproxy,
+    ):
+        found_by = found_each((by_nginx, "/bare/timed", None), (by_haproxy, "/bare/timed", None))
+    assert [set(codes) for codes in found_by] == [{"at_once"}, {"accel_buffering"}]
 
 
 def test_haproxy_with_its_defaults_is_late(server: Server, tmp_path: Path) -> None:
@@ -121,13 +145,15 @@ def test_haproxy_with_its_defaults_is_late(server: Server, tmp_path: Path) -> No
 def test_haproxy_that_compresses(server: Server, tmp_path: Path) -> None:
     lines = ["compression algo gzip", "compression type text/event-stream"]
     with haproxy(with_lines(DEFAULT_HAPROXY, *lines), server.port, tmp_path) as port:
-        assert "compressed" in found(port, "/bare/timed")
-        assert "compressed" not in found(port, "/timed")
+        bare, ours = found_each((port, "/bare/timed", None), (port, "/timed", None))
+    assert "compressed" in bare
+    assert "compressed" not in ours
 
 
 @pytest.mark.parametrize(("name", "proxy"), [("nginx", nginx), ("haproxy", haproxy)])
 def test_nothing_is_found_where_the_recipe_is_used(server: Server, tmp_path: Path, name: str, proxy) -> None:
     with proxy(recipe(name), server.port, tmp_path) as port:
-        assert found(port, "/timed", server.port) == {}
-        # The headers are the application's to send.
-        assert set(found(port, "/bare/timed", server.port)) == {"cache_control", "accel_buffering"}
+        ours, bare = found_each((port, "/timed", server.port), (port, "/bare/timed", server.port))
+    assert ours == {}
+    # The headers are the application's to send.
+    assert set(bare) == {"cache_control", "accel_buffering"}

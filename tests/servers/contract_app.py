@@ -6,7 +6,6 @@ gates that `POST /probe/{key}/gate` opens, and `GET /probe/{key}/wait/closed` an
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 from collections import defaultdict
@@ -14,11 +13,12 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import parse_qs
 
+import anyio
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.background import BackgroundTask
 
-from dual_mode_streaming import DualModeResponse, Outcome, ServerSentEvent, dual_mode, last
+from dual_mode_streaming import Channel, DualModeResponse, Outcome, ServerSentEvent, dual_mode, last
 from dual_mode_streaming.errors import NotAcceptable
 from dual_mode_streaming.fastapi import DualModeRoute
 
@@ -35,8 +35,8 @@ class Probe:
     """What is known of the sources of one test, and the gates at which they wait."""
 
     def __init__(self) -> None:
-        self.reached = {name: asyncio.Event() for name in ("started", "closing", "closed", "finished", "background")}
-        self.gate = asyncio.Semaphore(0)
+        self.reached = {name: anyio.Event() for name in ("started", "closing", "closed", "finished", "background")}
+        self.gate = anyio.Semaphore(0)
         self.runs = 0
         self.requests: list[str | None] = []
         self.outcomes: list[str] = []
@@ -55,6 +55,10 @@ class Probe:
     def took_place(self, name: str) -> None:
         self.order.append(name)
         self.reached[name].set()
+
+    async def in_background(self) -> None:
+        """Be a background task. A plain function would run in a thread, and wake nobody here."""
+        self.took_place("background")
 
     def finished(self, outcome: Outcome, partial: Any) -> None:
         """Be an `on_finish`."""
@@ -103,7 +107,7 @@ async def probe(key: str) -> dict[str, Any]:
 @app.get("/probe/{key}/wait/{name}")
 async def wait(key: str, name: str) -> bool:
     try:
-        async with asyncio.timeout(BOUND):
+        with anyio.fail_after(BOUND):
             await probes[key].reached[name].wait()
     except TimeoutError:
         return False
@@ -128,7 +132,7 @@ async def page() -> str:
 async def items(key: str = "") -> AsyncIterator[dict[str, Any]]:
     with probes[key].running():
         yield {"n": 1}
-        await asyncio.sleep(0)
+        await anyio.sleep(0)
         yield {"n": 2, "text": "ü \u2028 \U0001f600"}
         yield {"n": 3, "list": [None, True, 1.5]}
 
@@ -138,14 +142,14 @@ async def items(key: str = "") -> AsyncIterator[dict[str, Any]]:
 async def given_items(request: Request) -> AsyncIterator[Any]:
     for item in await request.json():
         yield item
-        await asyncio.sleep(0)
+        await anyio.sleep(0)
 
 
 @app.get("/named")
 @dual_mode
 async def named() -> AsyncIterator[Any]:
     yield ServerSentEvent({"n": 1}, event="tick", id="7")
-    await asyncio.sleep(0)
+    await anyio.sleep(0)
     yield ServerSentEvent({"n": 2}, event="tick")
     yield ServerSentEvent({"n": 3}, id="8", retry=1234)
     yield ServerSentEvent(comment="not an item")
@@ -158,7 +162,7 @@ async def named() -> AsyncIterator[Any]:
 async def texts() -> AsyncIterator[str]:
     yield "plain"
     yield "two\nlines"
-    await asyncio.sleep(0)
+    await anyio.sleep(0)
     yield ""
 
 
@@ -235,7 +239,7 @@ def fail(kind: str) -> Any:
 @dual_mode(max_item_bytes=100)
 async def early(kind: str, key: str = "") -> AsyncIterator[Any]:
     with probes[key].running():
-        await asyncio.sleep(0)
+        await anyio.sleep(0)
         yield fail(kind)
 
 
@@ -263,7 +267,7 @@ async def late_after_much(key: str) -> AsyncIterator[Any]:
     with probes[key].running():
         for n in range(64):
             yield {"n": n, "padding": "." * 65_536}
-            await asyncio.sleep(0)
+            await anyio.sleep(0)
         raise ValueError(SECRET)
 
 
@@ -327,7 +331,7 @@ async def deadline(key: str, first: bool = False) -> AsyncIterator[dict[str, int
     with probes[key].running():
         if first:
             yield {"n": 1}
-        await asyncio.Event().wait()
+        await anyio.sleep_forever()
 
 
 @app.get("/idle")
@@ -336,7 +340,7 @@ async def idle(key: str, first: bool = False) -> AsyncIterator[dict[str, int]]:
     with probes[key].running():
         if first:
             yield {"n": 1}
-        await asyncio.Event().wait()
+        await anyio.sleep_forever()
 
 
 # --- what the author sets ----------------------------------------------------------------------
@@ -351,14 +355,14 @@ async def author(response: Response) -> AsyncIterator[dict[str, int]]:
     response.set_cookie("a", "1")
     response.set_cookie("b", "2")
     yield {"n": 1}
-    await asyncio.sleep(0)
+    await anyio.sleep(0)
     yield {"n": 2}
 
 
 @app.get("/background")
 @dual_mode
 async def background(key: str, tasks: BackgroundTasks) -> AsyncIterator[dict[str, int]]:
-    tasks.add_task(probes[key].took_place, "background")
+    tasks.add_task(probes[key].in_background)
     with probes[key].running():
         yield {"n": 1}
 
@@ -371,7 +375,7 @@ async def numbers(key: str, end: int | None) -> AsyncIterator[dict[str, int]]:
             while end is None or n < end:
                 n += 1
                 yield {"n": n, "padding": "." * 100} if end is None else {"n": n}
-                await asyncio.sleep(0)
+                await anyio.sleep(0)
         finally:
             probes[key].took_place("closing")
             if key.endswith("-slow-close"):
@@ -385,7 +389,7 @@ async def plain(request: Request) -> DualModeResponse:
         numbers(key, 2),
         201,
         {"X-Author": "me", "X-Accel-Buffering": "yes"},
-        background=BackgroundTask(probes[key].took_place, "background"),
+        background=BackgroundTask(probes[key].in_background),
         on_finish=probes[key].finished,
     )
 
@@ -415,7 +419,7 @@ async def stuck(request: Request) -> DualModeResponse:
         with probes[key].running():
             if "first" in request.query_params:
                 yield {"n": 1}
-            await asyncio.Event().wait()
+            await anyio.sleep_forever()
 
     return DualModeResponse(source(), on_finish=probes[key].finished)
 
@@ -457,12 +461,40 @@ async def browser_cut(request: Request, key: str) -> AsyncIterator[Any]:
         yield ServerSentEvent({"n": 2}, id="2")
 
 
+# --- channels ------------------------------------------------------------------------------------
+
+channels: defaultdict[str, Channel] = defaultdict(lambda: Channel(history=100, max_items=10))
+
+
+async def subscribe(key: str) -> DualModeResponse:
+    """Subscribe to the channel of a test."""
+    return DualModeResponse(channels[key], retry=None, heartbeat=0.05)
+
+
+app.add_api_route("/channel/{key}", subscribe, methods=["GET"])
+
+
+@app.post("/channel/{key}")
+async def publish(request: Request, key: str, times: int = 1) -> dict[str, int]:
+    """Publish the body so many times, without a pause."""
+    for _ in range(times):
+        await channels[key].publish((await request.body()).decode())
+    return {"subscribers": len(channels[key].subscriptions)}
+
+
+@app.delete("/channel/{key}")
+async def close(key: str) -> None:
+    """Close the channel."""
+    channels[key].close()
+
+
 # --- the application inside others ---------------------------------------------------------------
 
 wrapped = FastAPI()
 wrapped.add_api_route("/late/{kind}", late, methods=["GET"])
 wrapped.add_api_route("/gated", gated, methods=["GET"])
 wrapped.add_route("/stuck", stuck)
+wrapped.add_api_route("/channel/{key}", subscribe, methods=["GET"])
 
 
 @wrapped.middleware("http")

@@ -36,6 +36,10 @@ COMMANDS = {
         *("hypercorn", APP, "--bind", "127.0.0.1:{port}"),
         *("--worker-class", "asyncio", "--workers", "0", "--graceful-timeout", "3"),
     ],
+    "hypercorn-trio": [
+        *("hypercorn", APP, "--bind", "127.0.0.1:{port}"),
+        *("--worker-class", "trio", "--workers", "0", "--graceful-timeout", "3"),
+    ],
 }
 
 # A server that is well never writes one of these, whatever its clients do.

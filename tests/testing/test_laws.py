@@ -17,7 +17,8 @@ from starlette.routing import Route
 from dual_mode_streaming import DualModeResponse, collect, dual_mode, last
 from dual_mode_streaming.fastapi import DualModeRoute
 from dual_mode_streaming.modes import OFFERS, SSE, STREAM_TYPES
-from dual_mode_streaming.testing import LawBroken, Probe, check_dual_mode, live_server
+from dual_mode_streaming.testing import LawBroken, Probe, agreement, check_dual_mode, live_server
+from dual_mode_streaming.testing.reading import StreamDecoder
 from dual_mode_streaming.testing.report import first_difference, shown
 from testing.hand_written import HandWritten
 
@@ -340,6 +341,8 @@ class LateErrorOfAnotherStatus(HandWritten):
 class Deaf(HandWritten):
     """It does not hear that its client has left, and waits for something."""
 
+    gone = False
+
     async def __call__(self, scope, receive, send):
         self.gone = False
 
@@ -356,6 +359,30 @@ class Deaf(HandWritten):
         await super().body(data, more)
         await anyio.lowlevel.checkpoint()
         if self.gone and more:
+            await anyio.sleep_forever()
+
+
+class RaisesAndLeavesItsSourceOpen(HandWritten):
+    async def body(self, data, more=False):
+        if more:
+            raise KeyError("in the middle")
+        await super().body(data, more)
+
+
+class DeafBatch(Deaf):
+    """It hears that the reader of a stream has left, but not that nobody waits for the batch."""
+
+    async def __call__(self, scope, receive, send):
+        self.gone = False
+        accept = dict(scope.get("headers", ())).get(b"accept", b"")
+        deaf = accept == b"application/json"
+        await (super() if deaf else super(Deaf, self)).__call__(scope, receive, send)
+
+    async def batch_items(self):
+        async for item in self.items():
+            yield item
+        await anyio.lowlevel.checkpoint()
+        if self.gone:
             await anyio.sleep_forever()
 
 
@@ -411,6 +438,8 @@ class LeavesItsSourceOpen(HandWritten):
         (LateErrorIsOnlyCut, "law 4", ["without a last event named error"]),
         (LateErrorOfAnotherStatus, "law 4", ["another error than the batch", "batch  : 500", "'status': 502"]),
         (Deaf, "law 5", ["left before its first byte", "0.05 seconds after its client was gone"]),
+        (DeafBatch, "law 5", ["left while it was gathered", "0.05 seconds after its client was gone"]),
+        (RaisesAndLeavesItsSourceOpen, "law 5", ["was still open", "the application raised : ", "in the middle"]),
         (LeavesItsSourceOpen, "law 5", ["async generator HandWritten.items was still open"]),
     ],
 )
@@ -424,6 +453,20 @@ def test_a_fault_is_found_and_named(broken, law, words):
     for word in words:
         assert word in text, text
     assert isinstance(found.value, AssertionError)
+
+
+def test_a_decoder_that_depends_on_the_chunks_is_found(monkeypatch):
+    """Of an endpoint, law 2 asks for bytes that can be decoded; of the decoder, not to mind where they are cut."""
+
+    class ByChunks(StreamDecoder):
+        def feed(self, data):
+            return [*super().feed(data), len(data)]
+
+    monkeypatch.setattr(agreement, "StreamDecoder", ByChunks)
+    monkeypatch.setattr(agreement, "_check_done", lambda answer, read: None)
+    with pytest.raises(LawBroken, match="when its bytes are cut at") as found:
+        check_dual_mode(HandWritten(), "GET", "/")
+    assert found.value.law == "law 2"
 
 
 def test_starlettes_own_streaming_response_leaves_its_source_open():

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import contextmanager, suppress
 
 import httpx2
 import pytest
@@ -71,8 +72,7 @@ def test_open_connections_are_cut_at_will(client, proxy, reset):
 
 
 def test_nothing_passes_during_a_stall_and_everything_after_it(proxy):
-    port = int(proxy.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port)) as connection:
+    with connected(proxy) as connection:
         proxy.stall()
         connection.sendall(b"GET /?9 HTTP/1.1\r\nHost: x\r\n\r\n")
         proxy.wait_until(lambda proxy: proxy.connections == 1)
@@ -80,7 +80,6 @@ def test_nothing_passes_during_a_stall_and_everything_after_it(proxy):
             proxy.wait_until(lambda proxy: proxy.forwarded > 0, timeout=0.05)
         proxy.resume()
         proxy.wait_until(lambda proxy: proxy.forwarded > 9)
-        connection.settimeout(10)
         assert connection.recv(1).startswith(b"H")
 
 
@@ -137,11 +136,38 @@ def test_a_client_that_does_not_read_is_felt_by_the_server(server):
             await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
             sent.append(65_536)
 
-    with live_server(endless) as url, TCPProxy(url) as proxy:
-        port = int(proxy.url.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            proxy.wait_until(lambda proxy: proxy.forwarded > 65_536)
-            with pytest.raises(TimeoutError):
-                proxy.wait_until(lambda proxy: proxy.forwarded > 100_000_000, timeout=0.5)
+    with live_server(endless) as url, TCPProxy(url) as proxy, connected(proxy) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        seen = until_nothing_moves(proxy)
+        assert 65_536 < seen < 100_000_000
         assert sum(sent) < 100_000_000
+        proxy.cut()
+        assert sum(map(len, iter(lambda: connection.recv(65_536), b""))) >= seen, "what was passed on is not taken back"
+
+
+def until_nothing_moves(proxy):
+    seen = -1
+    while proxy.forwarded != seen:
+        seen = proxy.forwarded
+        with suppress(TimeoutError):
+            proxy.wait_until(lambda proxy, seen=seen: proxy.forwarded > seen, timeout=0.5)
+    return seen
+
+
+@contextmanager
+def connected(proxy):
+    """A bare connection, which shows how it ends."""
+    with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), timeout=10) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_how_a_cut_looks_from_the_client(proxy, reset):
+    with connected(proxy) as connection:
+        proxy.wait_until(lambda proxy: proxy.connections == 1)
+        proxy.cut(reset=reset)
+        if reset:
+            with pytest.raises(ConnectionResetError):
+                connection.recv(1)
+        else:
+            assert connection.recv(1) == b""

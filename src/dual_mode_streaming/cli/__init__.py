@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-DEMO = "dual_mode_streaming.playground.app:app"
 NEEDED = ("typer", "rich", "httpx2", "uvicorn")
 
 
@@ -70,8 +69,9 @@ def _describe_serve(commands: "Typer") -> None:
     @commands.command()
     def serve(
         app: Annotated[
-            str, typer.Argument(metavar="[APP]", help="An application as module:attribute.", show_default="the demo")
-        ] = DEMO,
+            str | None,
+            typer.Argument(metavar="[APP]", help="An application as module:attribute.", show_default="the demo"),
+        ] = None,
         host: Annotated[str, typer.Option(help="The address to listen on. 0.0.0.0 is every network.")] = "127.0.0.1",
         port: Annotated[int, typer.Option(min=0, max=65535, help="The port. 0 is any that is free.")] = 8000,
         workers: Annotated[int, typer.Option(min=1, help="How many processes serve.")] = 1,

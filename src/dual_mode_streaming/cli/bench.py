@@ -98,8 +98,9 @@ def bench(request: Request, number: int, concurrency: int, seconds: float, *, as
             asyncio.run(_measure(figures, request, number, concurrency, seconds, lambda: progress.advance(bar)))  # noqa: B023
             modes[name] = figures
     if not any(figures.whole for figures in modes.values()):
-        why = next((reason for figures in modes.values() for reason in (*figures.failed, figures.refusal)), None)
-        fail(f"{request.url}: {why or 'no answer'}", 1)
+        reasons = [reason for figures in modes.values() for reason in figures.failed]
+        reasons += [figures.refusal for figures in modes.values() if figures.refusal is not None]
+        fail(f"{request.url}: {reasons[0]}", 1)
     if as_json:
         figures_of = {name: figures.as_dict() for name, figures in modes.items()}
         document = {"url": request.url, "requests": number, "concurrency": concurrency, "modes": figures_of}

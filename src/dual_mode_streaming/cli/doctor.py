@@ -13,7 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 
 from .failing import fail
-from .findings import End, Finding, Observation, judge
+from .findings import Finding, judge
+from .observation import End, Observation
 from .observing import observe
 from .request import Request, describe
 

@@ -21,7 +21,8 @@ from dual_mode_streaming.jsonbytes import decode_json
 from dual_mode_streaming.jsonlines import ErrorLine, JSONSeqDecoder, NDJSONDecoder, open_line
 from dual_mode_streaming.sse import SSEDecoder
 
-from .findings import HALVES, End, Observation
+from .findings import HALVES
+from .observation import End, Observation
 from .request import Request
 
 __all__ = ["STREAM", "Frames", "observe"]

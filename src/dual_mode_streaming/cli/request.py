@@ -8,6 +8,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,7 @@ def describe(error: Exception) -> str:
     """Say in one line what went wrong on the way to the server or back."""
     text = " ".join(str(error).split())
     cause: BaseException = error
-    while (inner := cause.__cause__ or cause.__context__) is not None:
+    while (inner := cause.__cause__ or cause.__context__ or _first_of(cause)) is not None:
         cause = inner
     match error:
         case httpx2.ConnectTimeout():
@@ -105,7 +106,7 @@ def describe(error: Exception) -> str:
         case httpx2.ConnectError() if "ssl" in type(cause).__module__ or "SSL" in text or "certificate" in text:
             return f"TLS failed: {text or cause}"
         case httpx2.ConnectError():
-            return f"cannot connect: {getattr(cause, 'strerror', None) or text or type(cause).__name__}"
+            return f"cannot connect: {_reason(cause) or text}"
         case httpx2.TooManyRedirects():
             return "it redirects in a circle, or too often"
         case httpx2.UnsupportedProtocol():
@@ -117,8 +118,20 @@ def describe(error: Exception) -> str:
         case httpx2.DecodingError():
             return f"the answer says that it is compressed, but is not: {text}"
         case httpx2.NetworkError():
-            return f"the connection was lost: {getattr(cause, 'strerror', None) or text or type(cause).__name__}"
+            return f"the connection was lost: {_reason(cause) or text}"
     return text or type(error).__name__
+
+
+def _reason(error: BaseException) -> str:
+    """Say what the system says; asyncio puts a text of its own in its place."""
+    if not isinstance(error, OSError):
+        return ""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
+
+
+def _first_of(error: BaseException) -> BaseException | None:
+    """Give the first of several errors: of all the addresses that a name has, say."""
+    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
 
 
 def _body(data: str) -> bytes:

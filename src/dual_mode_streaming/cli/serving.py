@@ -17,11 +17,11 @@ from typing import Any
 
 from dual_mode_streaming.drained import Drained
 
-from . import DEMO
 from .failing import fail
 
 __all__ = ["in_url", "serve"]
 
+DEMO = "dual_mode_streaming.playground.app:app"
 DEMO_PATH = "/metrics?seconds=3"
 LAST_WORDS = 1
 """Seconds that responses have to say farewell when their time is over."""
@@ -33,11 +33,11 @@ TRIES = (
 )
 
 
-def serve(target: str, *, host: str, port: int, workers: int, reload: bool, drain: int) -> None:
+def serve(target: str | None, *, host: str, port: int, workers: int, reload: bool, drain: int) -> None:
     """Serve until a signal says to stop.
 
     Args:
-        target: The application, as module:attribute.
+        target: The application, as module:attribute; None for the demo.
         host: The address to listen on.
         port: The port; 0 for any that is free.
         workers: How many processes serve.
@@ -47,6 +47,7 @@ def serve(target: str, *, host: str, port: int, workers: int, reload: bool, drai
     import uvicorn
     from uvicorn.supervisors import ChangeReload, Multiprocess
 
+    target = target or DEMO
     if reload and workers > 1:
         fail("--reload is for one process, and --workers asks for several; leave one of them out")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109  a string; where users have their modules

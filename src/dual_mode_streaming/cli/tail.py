@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 import httpx2
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
 from rich.text import Text
 
 from dual_mode_streaming.client import DualModeSyncClient, SyncStream
@@ -52,7 +53,6 @@ def tail(request: Request, *, as_events: bool, resume: str | None, any_end: bool
         any_end: Whether a clean end is the end, also without a terminal event.
     """
     place = None if resume is None else Place(Path(resume))
-    signal.signal(signal.SIGTERM, _leave)
     headers = {name: value for name, value in request.headers.items() if name != "last-event-id"}
     last_id = request.headers.get("last-event-id", "") if place is None else place.last_id
     options: dict[str, Any] = {"headers": headers, "last_event_id": last_id, "require_done": not any_end}
@@ -60,6 +60,8 @@ def tail(request: Request, *, as_events: bool, resume: str | None, any_end: bool
         options["content"] = request.body
     try:
         with ExitStack() as stack:
+            before = signal.signal(signal.SIGTERM, _leave)
+            stack.callback(signal.signal, signal.SIGTERM, before)
             show, notice = _printer(stack, as_events)
             http = stack.enter_context(
                 Client(notice, timeout=httpx2.Timeout(None, connect=CONNECT), follow_redirects=True)
@@ -146,13 +148,13 @@ class Place:
         if self.last_id == self._in_file:
             return
         self._kept_at = time.monotonic()
+        self._in_file = self.last_id
         beside = self._path.with_name(f"{self._path.name}.new")
         try:
             beside.write_text(f"{self.last_id}\n", "utf-8")
             beside.replace(self._path)
         except OSError as error:
             fail(f"cannot write the last id to {self._path}: {error.strerror}", 1)
-        self._in_file = self.last_id
 
 
 # --- printing ----------------------------------------------------------------------------------
@@ -201,8 +203,10 @@ def _coloured(event: ServerSentEvent, after: float, as_events: bool) -> Text:
         text.append(f"{_printable(event.event)}  ", "bold cyan")
     if event.id:
         text.append(f"{_printable(event.id)}  ", "yellow")
-    text.append(_printable(event.data if isinstance(event.data, str) else encode_json(event.data).decode()))
-    return text
+    value = Text(_printable(event.data if isinstance(event.data, str) else encode_json(event.data).decode()))
+    if not isinstance(event.data, str):
+        JSONHighlighter().highlight(value)
+    return text.append_text(value)
 
 
 def _printable(text: str) -> str:

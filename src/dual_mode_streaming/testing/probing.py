@@ -190,7 +190,7 @@ class Endpoint:
         answer.body = bytes(body)
         call = response.extensions.get("asgi_call")
         answer.app_error = None if call is None else call.error
-        self.check_closed(asked)
+        self.check_closed(asked, answer.app_error)
         return answer
 
     @asynccontextmanager
@@ -203,8 +203,12 @@ class Endpoint:
         finally:
             await response.aclose()
 
-    def check_closed(self, asked: str) -> None:
-        """Check that the application has closed its source (law 5), where that can be seen."""
+    def check_closed(self, asked: str, error: BaseException | None = None) -> None:
+        """Check that the application has closed its source (law 5), where that can be seen.
+
+        Raises:
+            LawBroken: It has not. `error` is what it has raised, which may be why.
+        """
         if self.witness is not None and self.witness.left_open:
             names = ", ".join(dict.fromkeys(self.witness.left_open))
             self.witness.left_open.clear()
@@ -212,4 +216,5 @@ class Endpoint:
                 "law 5",
                 f"after {asked} the async generator {names} was still open when the application had returned; "
                 "its finally blocks run at some later time, or never",
+                **({} if error is None else {"the_application_raised": repr(error)}),
             )

@@ -1,7 +1,8 @@
-"""aiohttp-sse, on aiohttp's own server. The port is the first argument."""
+"""aiohttp-sse, on aiohttp's own server. The first argument is the number of an open socket."""
 
 import asyncio
 import json
+import socket
 import sys
 
 from aiohttp import web
@@ -18,4 +19,4 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 app = web.Application()
 app.router.add_get("/events", events)
-web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
+web.run_app(app, sock=socket.socket(fileno=int(sys.argv[1])), print=None)

@@ -1,4 +1,5 @@
-// Node's own HTTP server, writing events by hand as most of its users do. The port is the first argument.
+// Node's own HTTP server, writing events by hand as most of its users do. The first argument is the
+// number of an open socket.
 import { createServer } from "node:http";
 
 createServer((request, response) => {
@@ -14,4 +15,4 @@ createServer((request, response) => {
     number += 1;
   }, 50);
   request.on("close", () => clearInterval(timer));
-}).listen(Number(process.argv[2]), "127.0.0.1");
+}).listen({ fd: Number(process.argv[2]) });

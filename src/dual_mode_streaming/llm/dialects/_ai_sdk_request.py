@@ -8,7 +8,7 @@ from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.llm.events import ToolCall
 from dual_mode_streaming.llm.requests import Image, Message, Request
 
-from ._blocks import arguments_text
+from ._arguments import arguments_text
 from ._body import Fields, read_body
 
 __all__ = ["request_of"]

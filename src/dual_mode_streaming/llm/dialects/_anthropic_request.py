@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dual_mode_streaming.llm.events import ToolCall
 from dual_mode_streaming.llm.requests import Image, Message, Request, Sampling, Tool
 
-from ._blocks import arguments_text
+from ._arguments import arguments_text
 from ._body import Fields, read_body
 
 __all__ = ["request_of"]

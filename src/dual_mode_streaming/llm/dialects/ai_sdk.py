@@ -21,7 +21,8 @@ from dual_mode_streaming.llm.fold import Completion, OpenChoice, fold_all
 from dual_mode_streaming.llm.requests import Request
 
 from ._ai_sdk_request import request_of
-from ._blocks import Block, BlockRenderer, arguments_text, blocks_of
+from ._arguments import arguments_text
+from ._blocks import Block, BlockRenderer, blocks_of
 from ._lenient import count_in, dict_in, dicts_in, text_in
 from .base import Dialect, SSEParser, Stamp, data_frame, message_of, remote_error
 
@@ -130,8 +131,7 @@ class AISDKRenderer(BlockRenderer):
     def __init__(self, stamp: Stamp) -> None:
         super().__init__()
         self._stamp = stamp
-        # What stands in front of a piece of the block that is open.
-        self._front = b""
+        self.back = b"}\n\n"
 
     def start(self) -> bytes:
         """Give the parts that open the message."""
@@ -142,15 +142,11 @@ class AISDKRenderer(BlockRenderer):
         if block.call is not None:
             call = block.call
             delta = {"type": "tool-input-delta", "toolCallId": call.id}
-            self._front = b'data: %b,"inputTextDelta":' % encode_json(delta)[:-1]
+            self.front = b'data: %b,"inputTextDelta":' % encode_json(delta)[:-1]
             return data_frame({"type": "tool-input-start", "toolCallId": call.id, "toolName": call.name})
         kind = "reasoning" if block.kind is Reasoning else "text"
-        self._front = b'data: {"type":"%b-delta","id":"%d","delta":' % (kind.encode(), block.number)
+        self.front = b'data: {"type":"%b-delta","id":"%d","delta":' % (kind.encode(), block.number)
         return data_frame({"type": f"{kind}-start", "id": str(block.number)})
-
-    def delta(self, block: Block, text: str) -> bytes:  # noqa: ARG002  what is open is known
-        """Give the part of a piece."""
-        return self._front + encode_json(text) + b"}\n\n"
 
     def closed(self, block: Block) -> bytes:
         """Give the part that ends a block."""

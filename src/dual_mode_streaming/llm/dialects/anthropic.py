@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from dual_mode_streaming.errors import Problem, ProtocolError, RemoteError
-from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.llm.events import Event, Finish, Reasoning, Text, ToolArguments, ToolCall, Usage
 from dual_mode_streaming.llm.fold import Completion, OpenChoice, fold_all
 from dual_mode_streaming.llm.requests import Request
 
 from ._anthropic_request import request_of
-from ._blocks import Block, BlockRenderer, arguments_object, arguments_text, blocks_of
+from ._arguments import arguments_object, arguments_text
+from ._blocks import Block, BlockRenderer, blocks_of
 from ._lenient import count_in, dict_in, dicts_in, text_in
 from .base import Dialect, SSEParser, Stamp, message_of, named_frame, remote_error
 
@@ -137,8 +137,7 @@ class AnthropicRenderer(BlockRenderer):
         super().__init__()
         self._dialect = Anthropic()
         self._message = _message(request, stamp)
-        # What stands in front of a piece of the block that is open.
-        self._front = b""
+        self.back = b"}}\n\n"
 
     def start(self) -> bytes:
         """Give the event that opens the message."""
@@ -153,15 +152,11 @@ class AnthropicRenderer(BlockRenderer):
             kind, member = "input_json_delta", "partial_json"
         elif block.kind is Reasoning:
             kind, member = "thinking_delta", "thinking"
-        self._front = (
+        self.front = (
             b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%b","%b":'
         ) % (block.number, kind.encode(), member.encode())
         start = {"type": "content_block_start", "index": block.number, "content_block": _block(block)}
         return named_frame("content_block_start", start)
-
-    def delta(self, block: Block, text: str) -> bytes:  # noqa: ARG002  what is open is known
-        """Give the event of a piece."""
-        return self._front + encode_json(text) + b"}}\n\n"
 
     def closed(self, block: Block) -> bytes:
         """Give the event that ends a block."""

@@ -24,7 +24,8 @@ from dual_mode_streaming.llm.fold import Choice, Completion, OpenChoice, fold_al
 from dual_mode_streaming.llm.requests import Request
 from dual_mode_streaming.modes import NDJSON
 
-from ._blocks import Block, BlockRenderer, arguments_object, arguments_text, blocks_of
+from ._arguments import arguments_object, arguments_text
+from ._blocks import Block, BlockRenderer, blocks_of
 from ._lenient import count_in, dict_in, dicts_in, text_in
 from ._ollama_request import chat_request_of, generate_request_of
 from .base import Dialect, Parser, Stamp, message_of, remote_error
@@ -164,24 +165,23 @@ class OllamaRenderer(BlockRenderer):
         self._dialect = dialect
         self._request = request
         self._stamp = stamp
-        self._first: int | None = None
+        self._begin: int | None = None
         # A line with a text, cut where the text stands: everything else in it is known.
         mark = "\x1a"
         fronts = {Text: dialect.line(request, stamp, mark), Reasoning: dialect.line(request, stamp, "", mark)}
         self._lines = {kind: encode_line(line).rsplit(encode_json(mark), 1) for kind, line in fronts.items()}
 
-    def opened(self, block: Block) -> bytes:  # noqa: ARG002  nothing tells that a text begins
-        """Note when the first piece came."""
-        if self._first is None:
-            self._first = self._stamp.elapsed()
+    def opened(self, block: Block) -> bytes:
+        """Note when the first piece came. Nothing tells that a block begins."""
+        if self._begin is None:
+            self._begin = self._stamp.elapsed()
+        if block.call is None:
+            self.front, self.back = self._lines[block.kind]
         return b""
 
-    def delta(self, block: Block, text: str) -> bytes:
-        """Give the line of a piece of text."""
-        if block.call is not None:
-            return b""
-        front, back = self._lines[block.kind]
-        return front + encode_json(text) + back
+    def delta_of_call(self, text: str) -> bytes:  # noqa: ARG002
+        """Give nothing: a call comes whole."""
+        return b""
 
     def closed(self, block: Block) -> bytes:
         """Give the line of a call."""
@@ -192,7 +192,7 @@ class OllamaRenderer(BlockRenderer):
     def ended(self, choice: OpenChoice) -> bytes:
         """Give the last line."""
         finish = choice.finish or Finish()
-        times = _times(self._stamp.elapsed(), self._first or 0)
+        times = _times(self._stamp.elapsed(), self._begin or 0)
         line = self._dialect.line(self._request, self._stamp)
         return encode_line(line | _end(finish.reason, self.assembly.usage, times))
 

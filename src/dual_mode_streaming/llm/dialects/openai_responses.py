@@ -208,9 +208,6 @@ class ResponsesRenderer(BlockRenderer):
         self._item_id = ""
         self._place = -1
         self._parts: list[dict[str, Any]] = []
-        # What stands in front of a piece of the block that is open, and behind it.
-        self._front = b""
-        self._back = b""
 
     def start(self) -> bytes:
         """Give the events that open the stream."""
@@ -238,23 +235,21 @@ class ResponsesRenderer(BlockRenderer):
             ToolCall: "function_call_arguments.delta",
         }[block.kind]
         members = self._where(block)
-        self._front = b'event: response.%b\ndata: %b,"delta":' % (
+        self.front = b'event: response.%b\ndata: %b,"delta":' % (
             kind.encode(),
             encode_json({"type": f"response.{kind}", **members})[:-1],
         )
-        self._back = (
-            b',"logprobs":[],"sequence_number":%d}\n\n' if block.kind is Text else b',"sequence_number":%d}\n\n'
-        )
+        self.back = b',"logprobs":[],"sequence_number":' if block.kind is Text else b',"sequence_number":'
         if block.call is None:
             frames += self._frame("response.content_part.added", {**members, "part": _part(block)})
         return frames
 
-    def delta(self, block: Block, text: str) -> bytes:  # noqa: ARG002  what is open is known
+    def delta(self, text: str) -> bytes:
         """Give the event of a piece."""
         number = self.next_number
         self.next_number = number + 1
-        encoded = encode_json(text)
-        return self._front + encoded + self._back % number if number > self._after else b""
+        frame = super().delta(text)
+        return b"%b%d}\n\n" % (frame, number) if number > self._after else b""
 
     def closed(self, block: Block) -> bytes:
         """Give the events that end a part, and the item if it is a call."""
