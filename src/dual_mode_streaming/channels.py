@@ -224,8 +224,8 @@ class Channel:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise WrongLoop(
-                "A channel is used from coroutines. An endpoint that is a plain function runs in a thread: make it "
-                "`async def`, or give the channel itself to the response."
+                "A channel is used from coroutines, on asyncio or uvloop. An endpoint that is a plain function runs in a "
+                "thread: make it `async def`, or give the channel itself to the response."
             ) from None
         if self._crowd is None or self._crowd.loop is not loop:
             # Whoever subscribed in another event loop is gone with it.

@@ -9,8 +9,8 @@ Rules:
 - A round never waits for a subscriber. It leaves the event loop to others every two milliseconds.
 - Who is behind after a round is slow, and the policy is for the slow alone. A subscriber that takes whatever it is given
   loses nothing, however fast the publisher is: a publisher waits for the round before it would push something out.
-- A slow one may only need some turns of the event loop, as behind middleware. So before the policy hits one that has
-  moved since, the publisher gives everybody a few turns. Who is stuck costs that once.
+- A slow one may only need some turns of the event loop, as behind middleware, or another thread, as in some servers. So
+  it has a moment to catch up, and the publisher waits that long before the policy hits it. Who is stuck costs that once.
 - A subscription is held by whoever reads it, and not by the crowd.
 - A crowd belongs to one event loop.
 """
@@ -34,8 +34,8 @@ Policy = Literal["block", "drop_oldest", "drop_newest", "latest", "disconnect"]
 LOOK_EVERY = 8
 """How many subscribers a round serves, and how many items a publisher may publish, between two looks at the clock."""
 
-A_FEW_TURNS = 16
-"""How many turns of the event loop a slow subscriber is given. A send takes one or two more behind each middleware."""
+GRACE = 0.02
+"""Seconds that a subscriber may be behind before it counts as slow for the policy."""
 
 
 class Crowd:
@@ -61,8 +61,8 @@ class Crowd:
         self._slow: WeakSet[Subscription] = WeakSet()
         self._slowest = log.end
         """No slow subscriber has a position below this one."""
-        self._moving: WeakSet[Subscription] = WeakSet()
-        """The slow that have moved since the publisher has waited for them."""
+        self._in_grace: WeakSet[Subscription] = WeakSet()
+        """The slow that are so for a moment only."""
         self._holding: WeakSet[Subscription] = WeakSet()
         self._is_scheduled = False
         self._rest: list[Subscription] = []
@@ -72,7 +72,6 @@ class Crowd:
         self._had_turn = 0.0
         self._over: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
-        self._chance: asyncio.Future[None] | None = None
 
     # --- for the publisher -----------------------------------------------------------------------
 
@@ -80,19 +79,29 @@ class Crowd:
         """Give what is to be waited for before something is published that evicts these entries; None for nothing."""
         if evicted and evicted[-1].seq >= self._served:
             return self._round_over()
-        if evicted and self._policy == "block":
-            if any(one.cursor <= evicted[-1].seq for one in self._slow):
-                if self._room is None:
-                    self._room = self.loop.create_future()
-                return self._room
-        elif evicted and self._moving and any(one.cursor <= evicted[-1].seq for one in self._moving):
-            if self._chance is None:
-                self._chance = self.loop.create_future()
-                self._give_turns(A_FEW_TURNS)
-            return self._chance
+        if evicted and self._must_wait_for_room(evicted[-1].seq):
+            if self._room is None:
+                self._room = self.loop.create_future()
+            return self._room
         if self._is_scheduled and not self._log.end % LOOK_EVERY and monotonic() - self._had_turn > TURN_SECONDS:
             return self._round_over()
         return None
+
+    def _must_wait_for_room(self, upto: int) -> bool:
+        if self._policy == "block":
+            return any(one.cursor <= upto for one in self._slow)
+        if not self._in_grace:
+            return False
+        now = self.loop.time()
+        left = [one.slow_since + GRACE - now for one in self._in_grace if one.cursor <= upto]
+        longest = max(left, default=0.0)
+        if longest <= 0:
+            for one in list(self._in_grace):
+                if one.slow_since + GRACE <= now:
+                    self._in_grace.discard(one)
+            return False
+        self.loop.call_later(longest, self.tidy)
+        return True
 
     def leave_behind(self, evicted: list[Published]) -> None:
         """Do what the policy says with those who have not got what falls out of the window now."""
@@ -135,9 +144,7 @@ class Crowd:
         if not subscription.is_behind:
             subscription.slow = False
             self._slow.discard(subscription)
-            self._moving.discard(subscription)
-        else:
-            self._moving.add(subscription)
+            self._in_grace.discard(subscription)
         self.tidy()
 
     def left(self, subscription: Subscription) -> None:
@@ -145,7 +152,7 @@ class Crowd:
         self.subscriptions.discard(subscription)
         self._holding.discard(subscription)
         self._slow.discard(subscription)
-        self._moving.discard(subscription)
+        self._in_grace.discard(subscription)
         if subscription.slow and not self.loop.is_closed():
             # A subscription may be given up by the garbage collector, in any thread.
             self.loop.call_soon_threadsafe(self.tidy)
@@ -174,7 +181,8 @@ class Crowd:
             if subscription.is_behind and not subscription.slow:
                 subscription.slow = True
                 self._slow.add(subscription)
-                self._moving.add(subscription)
+                subscription.slow_since = self.loop.time()
+                self._in_grace.add(subscription)
                 self._slowest = min(self._slowest, subscription.cursor)
             left -= 1
             if not left:
@@ -199,13 +207,3 @@ class Crowd:
         if self._over is None:
             self._over = self.loop.create_future()
         return self._over
-
-    def _give_turns(self, left: int) -> None:
-        """Give the slow some turns of the event loop; who has not moved by then is stuck."""
-        if left:
-            self.loop.call_soon(self._give_turns, left - 1)
-            return
-        self._moving.clear()
-        if self._chance is not None:
-            chance, self._chance = self._chance, None
-            chance.set_result(None)

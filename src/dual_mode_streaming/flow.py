@@ -28,7 +28,7 @@ import contextlib
 import types
 from collections.abc import Callable, Coroutine, Generator
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from anyio.lowlevel import checkpoint
 
@@ -39,7 +39,7 @@ Errand = Coroutine[Any, Any, None]
 _NOT_BEGUN = object()
 _DONE = object()
 
-GO_ON: Any = object()
+GO_ON: Errand = cast("Errand", object())
 """In the place of an errand: let the work go on at once, as if the event loop had had its turn."""
 TURN_SECONDS = 0.002
 """How long a source that never waits may keep the event loop from everybody else."""

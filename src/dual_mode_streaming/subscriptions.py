@@ -98,6 +98,7 @@ class Subscription(FrameSource):
         "cursor",
         "ended",
         "slow",
+        "slow_since",
     )
 
     def __init__(self, channel: Broadcast, replay: list[Published | ServerSentEvent], *, asked_for: bool) -> None:
@@ -105,7 +106,9 @@ class Subscription(FrameSource):
         self.ended = False
         """Whether it takes nothing any more."""
         self.slow = False
-        """Whether it was behind after a round, and is still. The channel's note."""
+        """Whether it was behind after a round, and is still. The crowd's note."""
+        self.slow_since = 0.0
+        """Since when, by the clock of the event loop."""
         self.cursor = channel.log.end
         """From which number on the log has something for it."""
         self._channel = channel

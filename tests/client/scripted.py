@@ -111,8 +111,9 @@ def _play(server: Scripted, connection: socket.socket) -> None:
             try:
                 while connection.recv(65_536):
                     pass
-            finally:
-                server.left.set()
+            except ConnectionError:
+                pass
+            server.left.set()
             return
     connection.shutdown(socket.SHUT_WR)
     while connection.recv(65_536):  # until the client has read all and closed

@@ -514,6 +514,21 @@ def test_a_task_that_is_cancelled_while_it_waits_for_a_reconnect():
         asyncio.run(run())
 
 
+def test_a_stream_that_is_not_read_is_closed_too():
+    async def run():
+        async with DualModeClient(server.url, **PLAIN) as client:
+            async with client.stream("GET", "/") as stream:
+                assert stream.response.status == 200
+            assert await anyio.to_thread.run_sync(server.left.wait, 10)
+
+    with scripted([chunked(), UNTIL_CLIENT_LEAVES]) as server:
+        asyncio.run(run())
+    with scripted([chunked(), UNTIL_CLIENT_LEAVES]) as server, DualModeSyncClient(server.url, **PLAIN) as client:
+        with client.stream("GET", "/") as stream:
+            assert stream.response.status == 200
+        assert server.left.wait(10)
+
+
 def test_leaving_early_closes_the_connection():
     async def run():
         async with DualModeClient(server.url, **PLAIN) as client:

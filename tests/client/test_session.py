@@ -175,6 +175,13 @@ def test_retry_after(header, seconds):
     assert retry_after(header, now=1000.0) == (pytest.approx(seconds) if seconds is not None else None)
 
 
+@pytest.mark.parametrize(("asked", "waits"), [("0", 3), ("2", 3), ("7", 7)])
+def test_a_server_that_says_when_to_come_back_is_waited_for_at_least_so_long(asked, waits):
+    session = Session("GET", StreamOptions(reconnect=Reconnect(delay=3, jitter=0)))
+    assert not session.opened(Answer(503, {"retry-after": asked}, "http://a/"))
+    assert session.refused(b"", now=0, chance=0) == waits
+
+
 def test_refused_is_asked_after_an_answer():
     with pytest.raises(RuntimeError, match="no answer"):
         Session("GET", StreamOptions()).refused(b"", 0, 0)

@@ -33,12 +33,18 @@ GET_CASES = {
     "several lines of text": ([whole("data: a\ndata: b\n\n" + DONE)], ["a\nb"], [None], None),
     "bad UTF-8 is replaced": ([[chunked(), chunk(b"data: \xff\n\n"), chunk(DONE), END]], ["\ufffd"], [None], None),
     "LLM servers end with [DONE]": ([whole(event("1"), event("[DONE]"))], [1], [None], None),
-    "a long integer is exact": ([whole(event("1"), event(str(10**30)), DONE)], [1, 10**30], [None], None),
+    "a long integer is exact": ([whole(event("1") + event(str(10**30)) + DONE)], [1, 10**30], [None], None),
     "cut, and resumed": ([cut(ONE, TWO), whole(THREE + DONE)], [1, 2, 3], [None, "b"], None),
     "reset, and resumed": ([[*cut(ONE), RESET], whole(TWO + DONE)], [1, 2], [None, "a"], None),
     "cut in an event, which is dropped": ([cut(ONE, "id: b\ndata: 2"), whole(TWO + DONE)], [1, 2], [None, "a"], None),
     "clean end without done, and resumed": ([whole(ONE), whole(TWO + DONE)], [1, 2], [None, "a"], None),
     "the server repeats the last event": ([cut(ONE, TWO), whole(TWO + THREE + DONE)], [1, 2, 3], [None, "b"], None),
+    "the server repeats the last event, and what follows has no id": (
+        [cut(ONE), whole(ONE + event("x") + DONE)],
+        [1, "x"],
+        [None, "a"],
+        None,
+    ),
     "the server begins anew": ([cut(ONE, TWO), whole(ONE + TWO + THREE + DONE)], [1, 2, 3], [None, "b"], None),
     "the server begins anew, with an event that has no id": (
         [cut(ONE, event("x"), TWO), whole(ONE + event("x") + TWO + THREE + DONE)],
@@ -240,6 +246,9 @@ def test_many_items_in_one_read(kind):
         assert (read.data, read.stream.count) == (list(range(100)), 100)
     with scripted(whole("".join(map(event, texts)))) as server:
         assert isinstance(kind.read(server.url).error, errors.StreamInterrupted)
+    with scripted(whole("".join(map(event, texts)) + event('{"code": "x"}', name="error"))) as server:
+        read = kind.read(server.url)
+        assert (read.data, read.error.code) == (list(range(100)), "x")
     for last, error in (("[DONE]", None), ("x", errors.StreamInterrupted)):
         with scripted(whole("".join(map(event, [*texts, last, "never"])))) as server:
             read = kind.read(server.url)
@@ -290,6 +299,7 @@ def test_the_largest_event(kind):
 def test_silence_is_a_cut(kind):
     with scripted([chunked(), chunk(ONE), UNTIL_CLIENT_LEAVES], whole(TWO + DONE)) as server:
         read = kind.read(server.url, idle_timeout=0.05)
+        assert server.left.is_set()
     assert (read.data, read.error, server.ids) == ([1, 2], None, [None, "a"])
 
 

