@@ -44,6 +44,7 @@ class Call:
         self._may_send = asyncio.Event()
         self._may_send.set()
         self._blocked = asyncio.Event()
+        self._unblocked = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         if body is not None:
             self._inbox.put_nowait({"type": "http.request", "body": body, "more_body": False})
@@ -56,8 +57,12 @@ class Call:
     async def _send(self, message):
         if not self._may_send.is_set():
             self._blocked.set()
-            await self._may_send.wait()
-            self._blocked.clear()
+            self._unblocked.clear()
+            try:
+                await self._may_send.wait()
+            finally:
+                self._blocked.clear()
+                self._unblocked.set()
         if self.send_error is not None:
             raise self.send_error
         self.messages.append(message)
@@ -112,6 +117,11 @@ class Call:
         """Wait until the application waits in a send."""
         async with asyncio.timeout(GIVE_UP):
             await self._blocked.wait()
+
+    async def until_unblocked(self) -> None:
+        """Wait until the application waits no more in the send in which it waited."""
+        async with asyncio.timeout(GIVE_UP):
+            await self._unblocked.wait()
 
     @property
     def started(self) -> bool:

@@ -33,6 +33,7 @@ def run(*arguments, **environment):
 def masked(text):
     text = re.sub(r"\b\d+\.\d s\b", "#.# s", text)
     text = re.sub(r"\bretry: \d+", "retry: ####", text)
+    text = re.sub(r"\b\d+\.\d MiB\b", "##.# MiB", text)
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 

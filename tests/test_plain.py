@@ -411,7 +411,10 @@ def test_a_client_leaves(form, accept, first):
 @in_each_stream
 def test_a_client_leaves_during_a_send(form, accept):
     async def main(form):
-        source, ends = Gated(1), Ends()
+        async def clean_up():
+            await anyio.sleep(0.001)
+
+        source, ends = Gated(1, on_close=clean_up), Ends()
         async with asked(respond(form, source, on_finish=ends), accept) as call:
             call.stop_reading()
             source.open()
@@ -419,6 +422,146 @@ def test_a_client_leaves_during_a_send(form, accept):
             call.leave()
         assert source.closed
         assert ends.seen == [(Outcome.CLIENT_GONE, {"data": [1]})]
+
+    run(form, main)
+
+
+@in_each_plain_form
+@in_each_mode
+def test_a_client_leaves_while_the_source_is_closing_after_an_error(form, accept):
+    async def main(form):
+        closing, ends = anyio.Event(), Ends()
+
+        async def clean_up():
+            closing.set()
+            await anyio.sleep_forever()
+
+        source = Gated("no number", on_close=clean_up)
+        source.open()
+        app = respond(form, source, on_finish=ends, close_timeout=60, validate_items=int)
+        async with asked(app, accept) as call:
+            await closing.wait()
+            call.leave()
+        assert ends.seen == [(Outcome.CLIENT_GONE, {"data": []})]
+
+    run(form, main)
+
+
+@in_each_plain_form
+@in_each_mode
+def test_a_client_leaves_while_an_iterator_is_closed_after_its_end(form, accept):
+    async def main(form):
+        closing, log, ends = anyio.Event(), [], Ends()
+
+        class Nothing:
+            def __aiter__(self):
+                return self
+
+            async def __anext__(self):
+                raise StopAsyncIteration
+
+            async def aclose(self):
+                try:
+                    closing.set()
+                    await anyio.sleep_forever()
+                finally:
+                    await anyio.sleep(0.001)
+                    log.append("closed")
+
+        async with asked(respond(form, Nothing(), on_finish=ends), accept) as call:
+            await closing.wait()
+            await settle()
+            call.leave()
+        assert log[0] == "closed"
+        assert ends.seen == [(Outcome.CLIENT_GONE, {"data": []})]
+
+    run(form, main)
+
+
+@in_each_plain_form
+def test_a_client_that_had_left_before_does_not_change_an_answer_that_is_ready(form):
+    async def failing():
+        raise HTTPException(418, "teapot")
+        yield
+
+    async def main(form):
+        async def gone():
+            return {"type": "http.disconnect"}  # at once
+
+        async def app(scope, receive, send):
+            await respond(form, failing())(scope, gone, send)
+
+        call = await Ask(SSE).run(app)
+        assert isinstance(call.raised, HTTPException)
+        assert call.messages == [], "what the application makes of the error is its own affair"
+
+    run(form, main)
+
+
+@in_each_plain_form
+def test_a_blocked_client_makes_no_source_idle_and_no_deadline_ends_what_the_source_has_ended(form):
+    async def main(form):
+        ends = Ends()
+        options = {"idle_timeout": 0.02, "deadline": 0.02}
+        async with asked(respond(form, numbers(0), on_finish=ends, **options), SSE) as call:
+            call.stop_reading()
+            await call.blocked.wait()
+            await anyio.sleep(0.05)
+            call.read_on()
+        assert call.complete
+        assert ends.seen == [(Outcome.DONE, {"data": []})]
+        source = Gated(1)
+        source.open(2)
+        async with asked(respond(form, source, on_finish=ends, idle_timeout=0.02), SSE) as call:
+            call.stop_reading()
+            await call.blocked.wait()
+            await anyio.sleep(0.05)
+            call.read_on()
+        assert ends.seen[1:] == [(Outcome.DONE, {"data": [1]})]
+
+    run(form, main)
+
+
+@in_each_plain_form
+def test_a_status_that_was_sent_is_not_committed_again(form):
+    async def main(form):
+        source = Gated(1)
+        async with asked(respond(form, source, commit_after=0.01, heartbeat=None), SSE) as call:
+            source.open()
+            await call.until(lambda: call.bodies)
+            await anyio.sleep(0.03)
+            source.open()
+        assert b"" not in [message["body"] for message in call.messages[1:]]
+
+    run(form, main)
+
+
+@in_each_plain_form
+def test_a_heartbeat_that_is_under_way_is_not_cut_in_two(form):
+    async def main(form):
+        source, log, beat, let = Gated(), [], anyio.Event(), anyio.Event()
+        call = Ask(SSE)
+
+        async def app(scope, receive, send):
+            async def slow(message):
+                if message.get("body"):
+                    beat.set()
+                    await let.wait()
+                    log.append("sent")
+                await send(message)
+
+            await respond(form, source, commit_after=0, heartbeat=0.005)(scope, receive, slow)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call.run, app)
+            await beat.wait()
+            call.leave()
+            await call.told.wait()
+            await settle()
+            assert source.closed
+            assert not call.ended.is_set()
+            let.set()
+        assert log == ["sent"]
 
     run(form, main)
 

@@ -1,6 +1,7 @@
 """`DualModeResponse` in process: both modes, the status window, every way to end."""
 
 import asyncio
+import itertools
 import json
 import logging
 import re
@@ -928,6 +929,33 @@ async def test_the_clean_up_of_a_source_may_wait_although_the_client_takes_nothi
 
 
 @pytest.mark.asyncio
+async def test_a_source_in_a_shield_goes_on_although_the_client_takes_nothing():
+    order, shield_ends = [], asyncio.Event()
+
+    async def source():
+        try:
+            yield 1
+            with anyio.CancelScope(shield=True):
+                await shield_ends.wait()
+            order.append("the shield is over")
+            await asyncio.Event().wait()
+        finally:
+            order.append("closed")
+
+    response = respond(source(), send_timeout=0.01, on_finish=lambda outcome, _: order.append(outcome))
+    call = Call(response, headers=NDJSON)
+    call.stop_reading()
+    call.begin()
+    await call.until_blocked()
+    await call.until_unblocked()
+    assert order == []
+    shield_ends.set()
+    with pytest.raises(errors.StreamAborted):
+        await call.end()
+    assert order == ["the shield is over", "closed", Outcome.SLOW_CLIENT]
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("when", ["waiting", "burst"])
 async def test_a_client_that_takes_no_byte_is_cut_off(when):
     ends, closed = Ends(), []
@@ -1148,7 +1176,7 @@ async def test_lingering_spares_turns_but_never_for_longer_than_a_turn_may_take(
     assert len(call.bodies) == 1
     turns = sorted(set(seen))
     assert len(turns) < 20
-    assert max(later - earlier for earlier, later in zip(turns, turns[1:], strict=False)) <= 12
+    assert max(later - earlier for earlier, later in itertools.pairwise(turns)) <= 12
 
 
 @pytest.mark.asyncio

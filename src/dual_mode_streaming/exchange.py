@@ -19,7 +19,7 @@ from .batch import BatchAnswer, Gathering, LateLife
 from .entries import Entry
 from .errors import Draining, DualModeError, Problem, RemoteError, StreamAborted, TooManyStreams, problem_from
 from .events import Outcome
-from .formats import format_for
+from .formats import Format, format_for
 from .inbox import Inbox, may_have_body
 from .jsonbytes import encode_json
 from .lifecycle import gave_up, innermost_scope, logger, run_on_finish
@@ -181,7 +181,7 @@ class Exchange:
 
     async def stream(self, source: Any) -> None:
         """Answer item by item."""
-        framing = Framing(source, self._options, format_for(self._choice.media_type))
+        framing = Framing(source, self._options, self.format())
         kind = PushedAnswer if isinstance(source, FrameSource) else StreamAnswer
         answer = kind(framing, self._options, self._inbox(source), self._send, self.head)
         self._can_be_drained(answer)
@@ -192,7 +192,7 @@ class Exchange:
         answer: PlainAnswer
         parts = (source, self._options, self._inbox(source), self._send, self.head)
         if self._choice.mode is ResponseMode.STREAM:
-            answer = PlainStream(*parts, format_for(self._choice.media_type))
+            answer = PlainStream(*parts, self.format())
         else:
             answer = PlainBatch(*parts)
         if self._entry is not None:
@@ -229,6 +229,14 @@ class Exchange:
             names = {name for name, _ in headers}
             ours += [pair for pair in _STREAM_HEADERS if pair[0] not in names]
         return status, [*ours, *_with_vary(headers)]
+
+    def format(self) -> Format:
+        """Give the format of a stream."""
+        return format_for(self._choice.media_type)
+
+    async def refuse(self, error: Exception) -> None:
+        """Answer with an error, of which nothing was said yet."""
+        await answer_error(error, self._scope, self._receive, self._send)
 
     def _inbox(self, source: Any) -> Inbox:
         return Inbox(self._receive, request_of(source) if may_have_body(self._scope) else None)
@@ -286,7 +294,7 @@ class Exchange:
         if error is None:
             raise StreamAborted(f"The response was ended: {outcome.value}.")
         if not answer.started and not answer.has_frames:
-            await answer_error(error, self._scope, self._receive, self._send)
+            await self.refuse(error)
             return
         if not isinstance(error, DualModeError) and getattr(error, "status_code", None) is None:
             logger.error("the source failed after the response had begun", exc_info=error)

@@ -108,22 +108,34 @@ class Pump:
         on_blocked: Called when an errand has to wait itself.
     """
 
+    __slots__ = ("_abandoned", "_dropped", "_gate", "_on_blocked", "_on_wait", "_stopped")
+
     def __init__(self, on_wait: Callable[[Any], Errand | None], on_blocked: Callable[[], None]) -> None:
         self._on_wait = on_wait
         self._on_blocked = on_blocked
         self._abandoned = False
         self._stopped = False
+        self._dropped = False
+        self._gate: asyncio.Future[None] | None = None
 
     def stop(self) -> None:
         """Take note that the work is told to stop, by the next cancellation of the task."""
         self._stopped = True
+
+    def drop_errand(self) -> None:
+        """Wait no more for an errand that waits itself. The work, which cannot be cancelled now, goes on."""
+        self._dropped = True
+        if self._gate is not None and not self._gate.done():
+            self._gate.set_result(None)
 
     def abandon(self) -> None:
         """Give up waiting for the work at the next cancellation of the task."""
         self._abandoned = True
 
     @types.coroutine
-    def run(self, work: Coroutine[Any, Any, Any], waits_for: Any = _NOT_BEGUN) -> Generator[Any, Any, Any]:
+    def run(  # noqa: C901  what comes with every wait of the work is not worth a call
+        self, work: Coroutine[Any, Any, Any], waits_for: Any = _NOT_BEGUN
+    ) -> Generator[Any, Any, Any]:
         """Run the work to its end and give its result.
 
         Args:
@@ -177,7 +189,10 @@ class Pump:
         while True:
             error: BaseException | None = None
             try:
-                yield from _shielded(blocked_by)
+                yield from self._shielded(blocked_by)
+                if self._dropped:
+                    _give_up(errand, blocked_by)
+                    break
             except asyncio.CancelledError as cancelled:
                 if ended is None and not self._abandoned:
                     waits_for, ended = yield from self._cancel_work(work, waits_for, cancelled)
@@ -207,6 +222,21 @@ class Pump:
         if ended is not None:
             raise ended
         return _parked(waits_for)
+
+    def _shielded(self, blocked_by: Any) -> Generator[Any, Any, None]:
+        """Wait for a future of the errand, so that a cancellation of the task leaves it alone."""
+        if not hasattr(blocked_by, "add_done_callback"):
+            yield blocked_by
+            return
+        gate = self._gate = asyncio.get_running_loop().create_future()
+        _park(blocked_by)
+
+        def open_gate(_: object) -> None:
+            if not gate.done():
+                gate.set_result(None)
+
+        blocked_by.add_done_callback(open_gate)
+        yield from gate
 
     def _cancel_work(
         self, work: Coroutine[Any, Any, Any], waits_for: Any, cancelled: BaseException
@@ -282,22 +312,6 @@ def _cancelled(waits_for: Any) -> Any:
     if hasattr(waits_for, "cancel") and waits_for.cancel():
         return _parked(waits_for)
     raise asyncio.CancelledError
-
-
-def _shielded(blocked_by: Any) -> Generator[Any, Any, None]:
-    """Wait for a future of the errand, so that a cancellation of the task leaves it alone."""
-    if not hasattr(blocked_by, "add_done_callback"):
-        yield blocked_by
-        return
-    gate = asyncio.get_running_loop().create_future()
-    _park(blocked_by)
-
-    def open_gate(_: object) -> None:
-        if not gate.done():
-            gate.set_result(None)
-
-    blocked_by.add_done_callback(open_gate)
-    yield from gate
 
 
 @types.coroutine

@@ -31,10 +31,12 @@ class Format(ABC):
     Attributes:
         content_type: The value of the Content-Type header.
         aborts: Whether a late error has to cut the connection, because a clean end would look like success.
+        opens_without_items: Whether the opening means something by itself, and need not wait for the first item.
     """
 
     content_type: str
     aborts: bool = False
+    opens_without_items: bool = False
 
     @abstractmethod
     def item(self, item: Any) -> bytes:

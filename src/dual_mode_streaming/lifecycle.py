@@ -55,6 +55,35 @@ class Life:
         close_timeout: Seconds that the source may take to close once it has been told to.
     """
 
+    # Thousands of responses may be open and silent.
+    __slots__ = (
+        "_began",
+        "_blocked",
+        "_cancel_is_due",
+        "_cancels",
+        "_client_left",
+        "_close_timeout",
+        "_deadline",
+        "_idle_timeout",
+        "_is_armed",
+        "_keep_when_gone",
+        "_loop",
+        "_moved",
+        "_others",
+        "_pump",
+        "_scope",
+        "_seen",
+        "_send_timeout",
+        "_sending",
+        "_task",
+        "_timers",
+        "_watch",
+        "client_gone",
+        "reason",
+        "send_failure",
+        "stopped",
+    )
+
     def __init__(
         self,
         client_left: Callable[[], Coroutine[Any, Any, None]],
@@ -278,7 +307,10 @@ class Life:
         if self._task is None:
             return
         self._cancel_is_due = is_shielded(self._task, self._scope)
-        if not self._cancel_is_due:
+        if self._cancel_is_due:
+            if self._pump is not None:
+                self._pump.drop_errand()  # or the end of the shield would not be noticed
+        else:
             self._cancels += 1
             self._task.cancel()
             self.cancelled()

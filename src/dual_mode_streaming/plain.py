@@ -236,13 +236,12 @@ class PlainAnswer(Voice):
 
     async def _say_aside(self, body: bytes) -> None:
         """Send while the source waits. Never two sends at once."""
-        if self._sending.locked():
+        if self.stopped is not None or self._sending.locked():
             return
         try:
             async with self._sending:
-                if self.stopped is None and not self._complete:
-                    with fail_after(self._options.send_timeout):
-                        await self._say(body, more=True)
+                with fail_after(self._options.send_timeout):
+                    await self._say(body, more=True)
         except TimeoutError:
             self.stop(Outcome.SLOW_CLIENT)
         except OSError:
@@ -370,7 +369,7 @@ class PlainStream(PlainAnswer):
     async def _commit(self) -> None:
         await sleep(self._options.commit_after)
         if not self.started:
-            await self._say_aside(b"")
+            await self._say_aside(self.framing.at_commit())
 
 
 class PlainBatch(PlainAnswer):

@@ -49,57 +49,55 @@ class PushedAnswer(StreamAnswer):
 
     async def work(self) -> None:
         """Send all frames as they come, close the source, and send the terminal frame."""
+        source, pace = self._source, self.pace
+        source.attach(self.framing.format, self._push, lambda error: self.stop(Outcome.SLOW_CLIENT, error))
         try:
-            await self._send_all()
+            while True:
+                ready = source.take()
+                if ready is not None or not self.started:
+                    frames = b"" if ready is None else self.framing.from_ready(ready)
+                    await self.side_ended()
+                    if not self.client_gone:
+                        await self.sent(self._say(frames, more=True))
+                    if pace.overdue():
+                        await pace.turn()
+                elif source.over:
+                    source.check_end()
+                    break
+                else:
+                    error: BaseException | None = None
+                    self._waiter = self._loop.create_future()
+                    source.idle = True
+                    try:
+                        await self._waiter
+                    except asyncio.CancelledError as cancelled:
+                        if self._half_sent is None:
+                            raise
+                        error = cancelled  # the send has begun, so it is the send's
+                    finally:
+                        source.idle = False
+                    if self._half_sent is not None or self._push_failed is not None:
+                        await self.sent(self._finish_push(error))
         except BaseException as error:
             self.broken(error)
             raise
         finally:
-            await close_source(self._source)
+            await close_source(source)
         self.error = None
         self.source_ended()
         await self.side_ended()
         if not self.client_gone:
             await self.sent(self._say(self.framing.end(), more=False))
 
-    async def _send_all(self) -> None:
-        source, pace = self._source, self.pace
-        source.attach(self.framing.format, self._push, lambda error: self.stop(Outcome.SLOW_CLIENT, error))
-        while True:
-            ready = source.take()
-            if ready is not None or not self.started:
-                frames = b"" if ready is None else self.framing.from_ready(ready)
-                await self.side_ended()
-                if not self.client_gone:
-                    await self.sent(self._say(frames, more=True))
-                if pace.overdue():
-                    await pace.turn()
-            elif source.over:
-                source.check_end()
-                return
-            else:
-                await self._idle()
-
-    async def _idle(self) -> None:
-        """Wait until something is to be done that no push can do."""
-        self._waiter = self._loop.create_future()
-        self._source.idle = True
-        error: BaseException | None = None
-        try:
-            await self._waiter
-        except asyncio.CancelledError as cancelled:
-            if self._half_sent is None:
-                raise
-            error = cancelled  # the send has begun, so it is the send's
-        finally:
-            self._source.idle = False
+    async def _finish_push(self, error: BaseException | None) -> None:
+        """Go on with what a push has begun, or raise what it has raised."""
+        failure, self._push_failed = self._push_failed, None
+        if failure is not None:
+            raise failure
         if self._half_sent is not None:
             (send, waits_for), self._half_sent = self._half_sent, None
-            await self.sent(_finished(send, waits_for, error, self._context))
+            await _steps(send, waits_for, error, self._context)
             self._last_sent = self._loop.time()
-        elif self._push_failed is not None:
-            failure, self._push_failed = self._push_failed, None
-            await self.sent(_failed(failure))
 
     def _push(self) -> None:
         """Send what is ready, from a callback of the event loop."""
@@ -135,17 +133,11 @@ class PushedAnswer(StreamAnswer):
             waiter.set_result(None)
 
 
-async def _finished(
-    send: Generator[Any, Any, Any], waits_for: Any, error: BaseException | None, context: contextvars.Context
-) -> None:
-    """Go on with a send that was begun in a context, and now waits for something."""
-    await _steps(send, waits_for, error, context)
-
-
 @types.coroutine
 def _steps(
     send: Generator[Any, Any, Any], waits_for: Any, error: BaseException | None, context: contextvars.Context
 ) -> Generator[Any, Any, None]:
+    """Go on with a send that was begun in a context, and now waits for something."""
     while True:
         if error is None:
             try:
@@ -158,7 +150,3 @@ def _steps(
             return
         _park(waits_for)
         error = None
-
-
-async def _failed(error: BaseException) -> None:
-    raise error

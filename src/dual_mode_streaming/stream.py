@@ -76,6 +76,10 @@ class Framing:
         self.buffer.clear()
         return frames
 
+    def at_commit(self) -> bytes:
+        """Give what goes with headers that no item has come for."""
+        return self._rest() if self.format.opens_without_items else b""
+
     def end(self) -> bytes:
         """Give what ends a complete stream, after the frames that are not sent yet."""
         deciding = self._deciding
@@ -118,7 +122,7 @@ class Framing:
         opening, self._opening = self._opening, b""
         return self.take() + opening
 
-    async def _take_items(self, send: Callable[[], Awaitable[None]]) -> None:
+    async def _take_items(self, send: Callable[[], Awaitable[None]]) -> None:  # noqa: C901  a call per item would cost
         options, buffer = self._options, self.buffer
         encode, encode_event = self.format.item, self.format.event
         limit = options.max_item_bytes if options.max_item_bytes is not None else float("inf")
@@ -246,7 +250,7 @@ class StreamAnswer(Answer):
 
     def _commit(self) -> None:
         if not self.started:
-            self._begin_side(b"")
+            self._begin_side(self.framing.at_commit())
 
     async def _send_frames(self) -> None:
         self._lingers_until = 0.0

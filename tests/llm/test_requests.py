@@ -2,6 +2,7 @@
 
 import pytest
 
+from dual_mode_streaming import llm
 from dual_mode_streaming.errors import InvalidRequest, Problem
 from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.llm.dialects import (
@@ -311,6 +312,7 @@ def test_a_whole_responses_request():
         ({"input": []}, "input"),
         ({"input": 5}, "input"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
+        ({"input": [{"role": "wizard", "content": "x"}]}, "input[0].role"),
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"type": "function", "name": "f", "parameters": []}]}, "tools[0].parameters"),
@@ -617,5 +619,24 @@ def test_dialects_by_name():
         dialects_named(["cohere"])
 
 
-def test_a_request_is_a_value():
-    assert Request("m", ()) == Request("m", ())
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("A cat.", ("A cat.",)),
+        (None, ()),
+        ([{"type": "image", "source": {"type": "url", "url": "https://x/y.png"}}], (Image("https://x/y.png"),)),
+    ],
+)
+def test_the_result_of_a_tool_in_messages(content, expected):
+    blocks = [{"type": "tool_result", "tool_use_id": "t1", "content": content}]
+    request = ask(MESSAGES, messages=[{"role": "user", "content": blocks}])
+    assert request.messages == (Message("tool", expected, tool_call_id="t1"),)
+
+
+def test_the_names_of_the_front():
+    for name in llm.__all__:
+        assert getattr(llm, name) is not None
+    assert set(llm.__all__) <= set(dir(llm))
+    assert llm.Request is Request
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = llm.nothing

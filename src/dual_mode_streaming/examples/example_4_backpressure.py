@@ -1,8 +1,8 @@
 """Example 4: backpressure. A fast producer, a slow reader; what becomes of the items in between?
 
 Every policy of a `Channel` plays the same scene: the reader keeps up, then it is slow for a while, then it is quick
-again. The producer never slows down by itself. The chart shows how much waits for the reader, and the table what became
-of each item. Nothing is lost without a word: a `gap` event says how many items are missing, in the place where they are.
+again. The producer never slows down by itself. The chart shows how much waits for the reader, and the table what
+became of each item. Nothing is lost without a word: a `gap` event says how many items are missing, in their place.
 
 Run it with `make example-4` or `python -m dual_mode_streaming.examples.example_4_backpressure`.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 import psutil
@@ -22,7 +22,9 @@ from rich.table import Table
 
 from dual_mode_streaming import Channel, ServerSentEvent, errors
 from dual_mode_streaming.channels import Policy
+from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.sse import encode_event
+from dual_mode_streaming.subscriptions import Subscription
 
 console = Console(highlight=False)
 if not console.is_terminal:
@@ -31,10 +33,10 @@ if not console.is_terminal:
 TICKS = 40
 PER_TICK = 200
 """How many readings the producer has in a tick. Each is about a kilobyte, so a run is 8 MB."""
-ROOM = 1000
+ROOM = 2000
 """How many of them may wait for the reader."""
 BYTES = 1_000_000
-"""And how many bytes. The tighter bound of the two holds."""
+"""And how many bytes. Of the two bounds the one that is hit first counts; here it is this one."""
 SENSORS = 300
 LEVELS = " ▁▂▃▄▅▆▇█"
 
@@ -55,7 +57,7 @@ class Scene:
 
     published: int = 0
     depths: list[int] = field(default_factory=list)
-    most_bytes: int = 0
+    """How many bytes waited for the reader, tick by tick."""
     gaps: list[ServerSentEvent] = field(default_factory=list)
     evicted: errors.SlowClient | None = None
     delivered: int = 0
@@ -86,9 +88,10 @@ async def play(policy: Policy) -> Scene:
     for tick in range(TICKS):
         for _ in range(PER_TICK):
             may_publish.release()
-        await until_it_waits(scene, producer, may_publish)
-        scene.depths.append(subscription.stats.buffered_items)
-        scene.most_bytes = max(scene.most_bytes, subscription.stats.buffered_bytes)
+        # Until the producer is done with this tick, or is held back, which it cannot tell.
+        while scene.published < PER_TICK * (tick + 1) and not (policy == "block" and is_full(subscription)):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        scene.depths.append(subscription.stats.buffered_bytes)
         try:
             for _ in range(min(appetite(tick), subscription.stats.buffered_items)):
                 take(scene, await anext(subscription))
@@ -115,22 +118,14 @@ def take(scene: Scene, event: ServerSentEvent) -> None:
         scene.gaps.append(event)
 
 
-async def until_it_waits(scene: Scene, producer: asyncio.Task[None], budget: asyncio.Semaphore) -> None:
-    """Wait until the producer has published all that it may, or is held back: it does not get further any more."""
-    while not producer.done():
-        before = scene.published
-        await asyncio.sleep(0.03)
-        if scene.published == before:
-            return
-        if budget.locked():
-            await asyncio.sleep(0)
+def is_full(subscription: Subscription) -> bool:
+    """Say whether another reading would be too much."""
+    return subscription.stats.buffered_bytes + len(encode_json(reading(9999))) > BYTES
 
 
 def chart(scene: Scene) -> str:
     """Draw how much waits for the reader, tick by tick."""
-    top = max(max(depths) for depths in [scene.depths, [1]])
-    top = max(top, SENSORS)
-    return "".join(LEVELS[min(8, -(-8 * depth // 980))] for depth in scene.depths)
+    return "".join(LEVELS[-(-8 * depth // BYTES)] for depth in scene.depths)
 
 
 def heading(text: str) -> None:
@@ -141,25 +136,41 @@ def heading(text: str) -> None:
 def main() -> None:
     """Play the scene under every policy."""
     process = psutil.Process()
-    asyncio.run(play("drop_oldest"))  # Whatever is loaded on first use is loaded now.
+    asyncio.run(play("block"))  # what is loaded or grows on first use does so now
     gc.collect()
     before = process.memory_info().rss
     scenes = {policy: asyncio.run(play(policy)) for policy in get_args(Policy)}
     gc.collect()
     after = process.memory_info().rss
 
-    megabytes = PER_TICK * TICKS / 1000
-    heading(f"1. {PER_TICK * TICKS} readings, {megabytes:.0f} MB, for a reader who may be {BYTES // 1000} kB behind")
+    total = PER_TICK * TICKS
+    heading(f"1. {total} readings, {total // 1000} MB. The reader may be {BYTES // 1000} kB behind")
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("policy")
+    table.add_column("policy", no_wrap=True)
     for column in ("published", "delivered", "dropped", "conflated", "most kB"):
-        table.add_column(column, justify="right")
-    table.add_column(f"what waits for the reader, tick by tick: {'keeps up':8}|{'slow':^20}|{'quick again':>11}")
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("how much waits for the reader", no_wrap=True)
     for policy, scene in scenes.items():
-        figures = [scene.published, scene.delivered, scene.dropped, scene.conflated, scene.most_bytes // 1000]
+        figures = [scene.published, scene.delivered, scene.dropped, scene.conflated, max(scene.depths) // 1000]
         end = " [red]ended[/]" if scene.evicted else ""
         table.add_row(f"[cyan]{policy}[/]", *map(str, figures), f"[green]{chart(scene)}[/]{end}")
     console.print(table)
+    console.print("  block      the producer waits, for the slowest of all readers")
+    console.print("  drop_*     the producer does not wait, and the reader is told what is missing")
+    console.print("  latest     the reader gets the newest reading of each sensor, and never one that is out of date")
+    console.print("  disconnect the reader is ended, and may come back for what the history still has")
+
+    heading("2. What a client is told")
+    for policy in ("drop_oldest", "drop_newest"):
+        for gap in scenes[policy].gaps[:1]:
+            lines = encode_event(replace(gap, id=f"epoch-{str(gap.id).rpartition('-')[2]}")).decode().splitlines()
+            console.print(f"  [cyan]{policy:12}[/]{'   '.join(filter(None, lines))}")
+    console.print(f"  [cyan]{'disconnect':12}[/]{scenes['disconnect'].evicted}", soft_wrap=True)
+
+    heading(f"3. Memory after {len(scenes)} runs of {total // 1000} MB each")
+    console.print(f"  {before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB after")
+    flat = after - before < 8 * 2**20
+    console.print("  [green]it stayed flat[/]" if flat else "  [red]it grew[/]")
 
 
 if __name__ == "__main__":
