@@ -44,6 +44,9 @@ def ours(**options: Any) -> Callable:
     async def app(scope: dict, receive: Callable, send: Callable) -> None:
         if scope["type"] == "lifespan":
             return
+        if scope["path"] == "/count":
+            await Response(str(len(channel.subscriptions)))(scope, receive, send)
+            return
         if scope["method"] == "GET":
             await DualModeResponse(channel, mode="stream")(scope, receive, send)
             return

@@ -281,7 +281,7 @@ def main() -> None:
     for way, readers in clients().items():
         check(readers)
         for job in JOBS:
-            compare(way, readers, job, 1_000_000 if quick else 10_000_000, 3 if quick else 7)
+            compare(way, readers, job, 1_000_000 if quick else 5_000_000, 3 if quick else 5)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, no thousand connections")
     parser.add_argument("--chart", type=Path, help="write charts into this directory")
     chosen = parser.parse_args()
-    rounds, share = (3, 0.25) if chosen.quick else (5, 1.0)
+    rounds, share = (3, 0.25) if chosen.quick else (5, 0.6)
     print_versions(*PACKAGES.split(), "dual-mode-streaming")
     goals = Goals()
     with Servers() as servers:

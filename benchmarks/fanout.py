@@ -23,16 +23,17 @@ import json
 import os
 import resource
 import selectors
-import shutil
 import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from _readers import ask, wait_for
 from _rounds import Goals, shown, spread
 from _serving import CLIENT_CORE, CONSOLE, SERVER_CORE, Server, print_versions
 from rich.table import Table
@@ -51,12 +52,16 @@ SYSTEMS = {
     "sse-starlette, queues": "with_sse_starlette",
     "FastAPI native, queues": "fastapi_native",
 }
-BURST = {100: 500, 1000: 100, 5000: 20}
-"""Subscribers -> events of a burst."""
-RATE = {100: (50.0, 100), 1000: (5.0, 15), 5000: (1.0, 5)}
-"""Subscribers -> events a second, and how many."""
-TOO_SLOW_FOR = {"FastAPI native, queues": 1000, "sse-starlette, queues": 1000}
-"""Up to how many subscribers a system is measured: some take minutes for more."""
+BURST = {100: (500, None), 1000: (100, None), 5000: (20, None)}
+RATE = {100: (100, 50.0), 1000: (15, 5.0), 5000: (5, 1.0)}
+"""Subscribers -> how many events, and how many a second."""
+UP_TO = {"FastAPI native, queues": 1000, "sse-starlette, queues": 1000}
+"""Up to how many subscribers a system is measured. More would take some of them minutes."""
+GOALS = {1000: 1.3, 5000: 1.6}
+IDLE, STUCK, FLOOD = 3000, 1000, 3000
+STUCK_KIB = 192.0
+"""A stuck client may hold a send that waits (64 KiB), what the transport takes before it says stop (64 KiB), and as
+much again for their copies. The items that wait are shared, or under `drop_newest` bounded by `max_bytes` for all."""
 
 
 class Nginx(Server):
@@ -83,11 +88,11 @@ http {{
     listen 127.0.0.1:{self.port} backlog=8192;
     location / {{
       nchan_pubsub http eventsource; nchan_channel_id all; nchan_message_buffer_length 2000;
-      nchan_subscriber_first_message newest; nchan_publisher_location off;
+      nchan_subscriber_first_message newest;
     }}
   }}
 }}
-""".replace(" nchan_publisher_location off;", ""))
+""")
         self._process = subprocess.Popen(
             ["nginx", "-p", str(path), "-c", str(conf), "-e", str(path / "error.log")], stderr=subprocess.DEVNULL
         )
@@ -109,13 +114,40 @@ http {{
         return [self._process.pid, *map(int, children.split())]
 
     def cpu_seconds(self) -> float:
-        return sum(
-            int(task.read_text().split()[0]) for pid in self._pids() for task in Path(f"/proc/{pid}/task").glob("*/schedstat")
-        ) / 1e9
+        return (
+            sum(
+                int(task.read_text().split()[0])
+                for pid in self._pids()
+                for task in Path(f"/proc/{pid}/task").glob("*/schedstat")
+            )
+            / 1e9
+        )
 
     def resident_bytes(self) -> int:
         pages = Path(f"/proc/{self._pids()[1]}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+class SmallBuffers(Server):
+    """Ours, on sockets for which the system keeps little, so that a client is stuck soon."""
+
+    def __init__(self, policy: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._process = subprocess.Popen([sys.executable, __file__, "--serve-small", policy, str(self.port)])
+        wait_for(lambda: ask(self.port, "/count") == b"0", 20)
+
+
+def serve_with_small_buffers(policy: str, port: int) -> None:
+    import uvicorn
+    from _fanout_peers import ours_bounded
+
+    os.sched_setaffinity(0, {SERVER_CORE})
+    listener = socket.create_server(("127.0.0.1", port), backlog=8192)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    config = uvicorn.Config(ours_bounded(policy), loop="uvloop", http="httptools", access_log=False, log_level="error")
+    uvicorn.Server(config).run([listener])
 
 
 def start(system: str) -> Server:
@@ -168,10 +200,15 @@ class Crowd:
             heads += bytes(_BUFFER[:size]).startswith(b"HTTP/1.1 200")
         return heads
 
-    def publish(self, count: int, *, per_second: float | None = None, until: int | None = None) -> None:
-        """Publish so many events, and read until all subscribers have all of them."""
+    def publish(
+        self, count: int, *, per_second: float | None = None, until: int | None = None, text: str = "x" * 100
+    ) -> None:
+        """Publish so many events, and read until all subscribers have all of them, or so many in all."""
         want = self.events + count * len(self._sockets) if until is None else until
-        self._selector.register(self._publisher, selectors.EVENT_READ)
+        reading = self._selector
+        if until is not None:
+            reading = selectors.EpollSelector()  # nobody but the publisher reads
+        reading.register(self._publisher, selectors.EVENT_READ)
         began, sent, answered = time.monotonic(), 0, 0
         deadline = began + 120
         while self.events < want or answered < count:
@@ -180,7 +217,7 @@ class Crowd:
                 raise TimeoutError(f"{self.events} of {want} events came in 120 s")
             due = began + sent / per_second if per_second else 0.0
             if sent < count and sent == answered and now >= due:
-                body = json.dumps({"at": time.monotonic_ns(), "row": ["x" * 100]}).encode()
+                body = json.dumps({"at": time.monotonic_ns(), "row": [text]}).encode()
                 self._publisher.send(
                     b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                     b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
@@ -188,7 +225,7 @@ class Crowd:
                 sent += 1
                 due = began + sent / per_second if per_second else 0.0
             wait = 1.0 if not per_second or sent == count else max(0.0, min(1.0, due - now))
-            for key, _ in self._selector.select(wait):
+            for key, _ in reading.select(wait):
                 if key.fileobj is self._publisher:
                     if not key.fileobj.recv_into(_BUFFER):
                         raise ConnectionError("the publisher was cut off")
@@ -203,7 +240,7 @@ class Crowd:
                     at = at + 6 if at >= 0 else _BUFFER.find(b'"at":', 0, size) + 5
                     stamp = int(bytes(_BUFFER[at : _BUFFER.find(b",", at, size)]))
                     self.latencies.append((time.monotonic_ns() - stamp) / 1e6)
-        self._selector.unregister(self._publisher)
+        reading.unregister(self._publisher)
 
     def close(self) -> None:
         self._selector.close()
@@ -262,62 +299,115 @@ def idle_memory(system: str, connections: int) -> tuple[float, float, float]:
     return (during - before) / connections / 1024, before / 2**20, after / 2**20
 
 
-def run(name: str, systems: list[str], servers: dict[str, Server], rounds: int, sizes: dict) -> dict:
-    costs: dict[tuple[str, int], list[Cost]] = {}
-    for subscribers, plan in sizes.items():
-        events, per_second = (plan[1], plan[0]) if isinstance(plan, tuple) else (plan, None)
-        chosen = [system for system in systems if subscribers <= TOO_SLOW_FOR.get(system, 5000)]
-        for number in range(rounds + 1):
-            for system in chosen:
-                few = max(2, events // 10)
-                cost = measure(servers[system], subscribers, events if number else few, per_second)
-                if number:
-                    costs.setdefault((system, subscribers), []).append(cost)
-        table = Table(
-            "system", "CPU, µs", "after set-up, µs", "to nchan", "to nchan, after set-up", "p50, ms", "p99, ms",
-            title=f"{name}, {subscribers} subscribers, {events} events",
-        )
-        for system in chosen:
-            mine, theirs = costs[system, subscribers], costs.get((NCHAN, subscribers))
-            row = [f"{statistics.median(c.with_setup for c in mine):.1f}",
-                   f"{statistics.median(c.after_setup for c in mine):.1f}"]
-            if theirs:
-                row.append(shown(spread(a.with_setup / b.with_setup for a, b in zip(mine, theirs, strict=True))))
-                row.append(shown(spread(a.after_setup / b.after_setup for a, b in zip(mine, theirs, strict=True))))
-            else:
-                row += ["", ""]
-            if mine[0].p50:
-                row += [f"{statistics.median(c.p50 for c in mine):.1f}", f"{statistics.median(c.p99 for c in mine):.1f}"]
-            table.add_row(system, *row)
-        CONSOLE.print(table)
-    return costs
+def stuck_memory(policy: str) -> tuple[float, float, int]:
+    """Give the MiB of the process before and after the flood, and how many of 1,000 stuck clients are left."""
+    server = SmallBuffers(policy)
+    try:
+        Crowd(server.port, 20).close()
+        time.sleep(0.5)
+        crowd = Crowd(server.port, STUCK, receive_buffer=2048)
+        before = server.resident_bytes()
+        crowd.publish(FLOOD, until=0, text="x" * 1000)
+        time.sleep(0.5)
+        after = server.resident_bytes()
+        left = int(ask(server.port, "/count"))
+        crowd.close()
+    finally:
+        server.stop()
+    return before / 2**20, after / 2**20, left
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", nargs="*")
-    parser.add_argument("--sizes", nargs="*", type=int)
-    parser.add_argument("--rounds", type=int)
-    parser.add_argument("--what", nargs="*", default=["burst", "rate", "idle"])
-    args = parser.parse_args()
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536), hard))
-    print_versions(*PACKAGES.split())
-    systems = [s for s in SYSTEMS if not args.only or s in args.only]
+def burst_and_rate(args: argparse.Namespace, goals: Goals) -> None:
+    systems = [system for system in SYSTEMS if not args.only or system in args.only]
     rounds = args.rounds or (1 if args.quick else 5)
     servers = {system: start(system) for system in systems}
     try:
         for what, sizes in (("burst", BURST), ("rate", RATE)):
-            if what in args.what:
-                run(what, systems, servers, rounds, {n: plan for n, plan in sizes.items() if not args.sizes or n in args.sizes})
+            if what not in args.what:
+                continue
+            for subscribers, (events, per_second) in sizes.items():
+                if not args.sizes or subscribers in args.sizes:
+                    compare(what, servers, subscribers, events, per_second, rounds, goals)
     finally:
         for server in servers.values():
             server.stop()
+
+
+def compare(
+    what: str, servers: dict, subscribers: int, events: int, per_second: float | None, rounds: int, goals: Goals
+) -> None:
+    chosen = [system for system in servers if subscribers <= UP_TO.get(system, 5000)]
+    costs: dict[str, list[Cost]] = {system: [] for system in chosen}
+    for number in range(rounds + 1):
+        for system in chosen:
+            cost = measure(servers[system], subscribers, events if number else max(2, events // 10), per_second)
+            if number:
+                costs[system].append(cost)
+    pace = "as fast as it goes" if per_second is None else f"{per_second:g} a second"
+    table = Table(title=f"{what}: {subscribers} subscribers, {events} events, {pace}")
+    for column in ("system", "CPU, µs", "to nchan", "without set-up, µs", "to nchan", "p50, ms", "p99, ms"):
+        table.add_column(column, justify="left" if column == "system" else "right")
+    for system, mine in costs.items():
+        row = [system]
+        for part in ("with_setup", "after_setup"):
+            row.append(f"{statistics.median(getattr(cost, part) for cost in mine):.1f}")
+            ratios = spread(getattr(a, part) / getattr(b, part) for a, b in zip(mine, costs[NCHAN], strict=True))
+            row.append("" if system == NCHAN else shown(ratios))
+            if system == OURS and what == "burst" and subscribers in GOALS:
+                goals.at_most(f"CPU to nchan, {subscribers}, {part.replace('_', ' ')}", GOALS[subscribers], ratios)
+        if per_second is not None:
+            row += [f"{statistics.median(cost.p50 for cost in mine):.1f}"]
+            row += [f"{statistics.median(cost.p99 for cost in mine):.1f}"]
+        table.add_row(*row)
+    CONSOLE.print(table)
+
+
+def memory(args: argparse.Namespace, goals: Goals) -> None:
     if "idle" in args.what:
-        for system in systems:
-            print(system, idle_memory(system, 3000))
+        table = Table("system", "KiB for each", "process before, MiB", "after all have left, MiB")
+        table.title = f"idle: {IDLE} connections"
+        for system in SYSTEMS:
+            if not args.only or system in args.only:
+                each, before, after = idle_memory(system, IDLE)
+                table.add_row(system, f"{each:.1f}", f"{before:.0f}", f"{after:.0f}")
+                if system == OURS:
+                    goals.at_most("KiB for an idle connection", 11, (each, each, each))
+        CONSOLE.print(table)
+    if "stuck" in args.what:
+        table = Table("policy", "process before, MiB", "after, MiB", "KiB for each client", "clients left")
+        table.title = f"{STUCK} clients that read nothing, {FLOOD} events of 1 kB, max_items=100, max_bytes=65536"
+        for policy in ("drop_oldest", "drop_newest", "disconnect"):
+            before, after, left = stuck_memory(policy)
+            each = (after - before) / STUCK * 1024
+            table.add_row(policy, f"{before:.0f}", f"{after:.0f}", f"{each:.1f}", str(left))
+            goals.at_most(f"KiB for a stuck client, {policy}", STUCK_KIB, (each, each, each))
+        CONSOLE.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one round")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--only", nargs="*", help="systems; nchan is always among them")
+    parser.add_argument("--sizes", nargs="*", type=int)
+    parser.add_argument("--what", nargs="*", default=["burst", "rate", "idle", "stuck"])
+    args = parser.parse_args()
+    if not NCHAN_MODULE.exists():
+        sys.exit(f"{NCHAN_MODULE} is missing: apt-get install nginx libnginx-mod-nchan")
+    if args.only:
+        args.only.append(NCHAN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
+    print_versions(*PACKAGES.split())
+    CONSOLE.print(subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip())
+    goals = Goals()
+    burst_and_rate(args, goals)
+    memory(args, goals)
+    goals.print()
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--serve-small"]:
+        serve_with_small_buffers(sys.argv[2], int(sys.argv[3]))
+    else:
+        main()

@@ -75,18 +75,17 @@ class Ask:
 
     async def run(self, app):
         """Call the application to its end; keep what it raises."""
-        with self.scope_of_call:
-            try:
+        try:
+            with self.scope_of_call:
                 await app(self.scope, self._receive, self._send)
-            except Exception as error:
-                self.raised = error
-            except anyio.get_cancelled_exc_class():
-                self.cancelled = True
-                raise
+        except Exception as error:
+            self.raised = error
+        finally:
+            self._give.close()
+            self._take.close()
+        self.cancelled = self.scope_of_call.cancelled_caught
         self.ended.set()
         self._changed.set()
-        self._give.close()
-        self._take.close()
         return self
 
     async def _receive(self):

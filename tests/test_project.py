@@ -24,13 +24,13 @@ PACKAGE = "dual_mode_streaming"
 # unless some of them have lines of their own: then all have.
 # `__init__` is the front: it names what users import, so only what is written like a user's program imports from it.
 LINES = {
-    0: "errors _errors_capacity _errors_peer _errors_root headers",
+    0: "errors _errors_capacity _errors_models _errors_peer _errors_root headers",
     1: "events jsonbytes negotiation folds",
     2: "_sse_paths sse jsonlines modes client_options places replies typed llm.events llm.requests",
     3: "flow sources inbox formats entries signals reading",
-    4: "lifecycle streams options reconnecting llm.fold",
-    5: "answers batch stream pushed plain exchange streaming decorator drained _client_base _async_stream _sync_stream _async_client _sync_client client llm.dialects",
-    6: "fastapi sharedlog subscriptions crowd channels",
+    4: "tasks lifecycle streams options reconnecting llm.fold",
+    5: "answers batch stream pushed plain exchange streaming decorator drained _client_base _async_stream _sync_stream _async_client _sync_client client llm.dialects llm.models llm.timings llm.shaping llm.serving llm.kept",
+    6: "fastapi sharedlog subscriptions crowd channels llm.router llm.keys",
     7: "__init__ testing llm",
     8: "playground examples pytest_plugin",
     9: "cli",

@@ -83,8 +83,10 @@ class Ends:
     [
         (
             SSE,
-            'retry: 7\nid: E-1\ndata: {"n":1}\n\nevent: note\nid: E-2\ndata: "x"\n\n'
-            'event: done\nid: dms-done\ndata: {"items":2}\n\n',
+            (
+                'retry: 7\nid: E-1\ndata: {"n":1}\n\nevent: note\nid: E-2\ndata: "x"\n\n'
+                'event: done\nid: dms-done\ndata: {"items":2}\n\n'
+            ),
         ),
         (NDJSON, '{"id":"E-1","data":{"n":1}}\n{"event":"note","id":"E-2","data":"x"}\n'),
         (JSON_SEQ, '\x1e{"id":"E-1","data":{"n":1}}\n\x1e{"event":"note","id":"E-2","data":"x"}\n'),
@@ -493,6 +495,27 @@ async def test_one_whose_send_is_broken_does_not_stop_the_others(when):
 
 
 @pytest.mark.asyncio
+async def test_a_send_that_cancels_itself_does_not_stop_the_others():
+    channel = Channel()
+
+    async def gives_up(send, message):
+        if message.get("body"):
+            raise asyncio.CancelledError
+        await send(message)
+
+    bad = Call(pure(gives_up)(respond(channel)), headers=SSE).begin()
+    await bad.until(lambda: len(bad.messages) > 1)
+    good = await begun(channel)
+    await channel.publish(1)
+    with pytest.raises(RuntimeError, match="nobody had cancelled it"):
+        await bad.end()
+    await channel.publish(2)
+    channel.close()
+    await good.end()
+    assert texts(good) == ["1", "2", '{"items":2}']
+
+
+@pytest.mark.asyncio
 async def test_a_client_whose_connection_breaks_in_a_push():
     channel, ends = Channel(), Ends()
     call = await begun(channel, on_finish=ends)
@@ -581,7 +604,7 @@ MIDDLEWARE = {
 @pytest.mark.parametrize("middleware", MIDDLEWARE.values(), ids=MIDDLEWARE)
 @pytest.mark.parametrize("accept", [SSE, NDJSON], ids=["sse", "ndjson"])
 async def test_pushes_behind_middleware(middleware, accept):
-    channel = Channel(max_items=4)
+    channel = Channel()
 
     async def endpoint(request):
         return DualModeResponse(channel, retry=None)

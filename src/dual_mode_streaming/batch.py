@@ -19,9 +19,9 @@ from .flow import TURN_SECONDS, Pace, Pump
 from .folds import ListFold
 from .formats import checked_frame, event_value
 from .jsonbytes import encode_json
-from .lifecycle import current_task, gave_up
 from .options import Options
 from .sources import close_source
+from .tasks import current_task, gave_up
 
 __all__ = ["BatchAnswer", "Gathering", "LateLife", "take_items"]
 

@@ -36,13 +36,13 @@ class Channel:
     becomes a subscriber, and each that asks for a batch gets the fold of the history. Or read it in the same process:
     `async for event in channel.subscribe()`.
 
-    Events have ids, `<epoch>-<number>`: the epoch is random and of this channel alone, the numbers are 1, 2, 3 and so on.
-    A client that reconnects with `Last-Event-ID` gets what came after it, from the history, and then what is new.
+    Events have ids, `<epoch>-<number>`: the epoch is random and of this channel alone, the numbers are 1, 2, 3 and so
+    on. A client that reconnects with `Last-Event-ID` gets what came after it, from the history, and then what is new.
 
     Args:
-        history: How many of the newest items to keep for those who come back, and for batches. They are bounded by this
-            number alone. Under `latest` they are the newest item of each key.
-        max_items: How many items may wait for one subscriber. History that is sent to one who comes back is not counted.
+        history: How many of the newest items to keep for those who come back, and for batches. They are bounded by
+            this number alone. Under `latest` they are the newest item of each key.
+        max_items: How many items may wait for one subscriber. History for one who comes back is not counted.
         max_bytes: How many bytes of them, as JSON. No single item may be larger.
         policy: What happens to a subscriber for whom more would have to wait: `"disconnect"` ends it with `SlowClient`,
             `"drop_oldest"` and `"drop_newest"` leave items out, `"latest"` leaves out what a newer item with the same
@@ -121,8 +121,8 @@ class Channel:
         """End the channel. Subscribers get everything that was published, and then their end.
 
         Args:
-            error: End them with this error instead of a clean end: readers in the same process raise it, and clients are
-                told as of any error of a source.
+            error: End them with this error instead of a clean end: readers in the same process raise it, and clients
+                are told as of any error of a source.
 
         Raises:
             WrongLoop: The subscribers are in another event loop.
@@ -145,8 +145,8 @@ class Channel:
     def subscribe(self, *, last_event_id: str | None = None) -> Subscription:
         """Give the events of this channel to one more reader, from now on.
 
-        What is published after this call reaches the reader, even if it begins to read later. Between `snapshot()` and
-        `subscribe()` nothing is lost if there is no `await`.
+        What is published after this call reaches the reader, even if it begins to read later. Between `snapshot()`
+        and `subscribe()` nothing is lost if there is no `await`.
 
         Args:
             last_event_id: Begin with what came after the event with this id. If the history does not reach back to it,
@@ -171,7 +171,7 @@ class Channel:
         return self.subscribe(last_event_id=asked.last_event_id) if asked.streams else self.snapshot()
 
     def _after(self, last_event_id: str) -> list[Published | ServerSentEvent]:
-        """Give what is to be replayed after an event: its successors in the history, after a gap if some are missing."""
+        """Give what is to be replayed after an event: what the history has, and before it a gap if some are missing."""
         log = self.log
         epoch, _, number = last_event_id.rpartition("-")
         known = epoch == self.epoch and number.isascii() and number.isdecimal() and len(number) < 20
@@ -224,8 +224,8 @@ class Channel:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise WrongLoop(
-                "A channel is used from coroutines, on asyncio or uvloop. An endpoint that is a plain function runs in a "
-                "thread: make it `async def`, or give the channel itself to the response."
+                "A channel is used from coroutines, on asyncio or uvloop. An endpoint that is a plain function runs in "
+                "a thread: make it `async def`, or give the channel itself to the response."
             ) from None
         if self._crowd is None or self._crowd.loop is not loop:
             # Whoever subscribed in another event loop is gone with it.

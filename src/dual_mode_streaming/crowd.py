@@ -7,10 +7,11 @@ One that is busy takes it by itself when it is done.
 Rules:
 
 - A round never waits for a subscriber. It leaves the event loop to others every two milliseconds.
-- Who is behind after a round is slow, and the policy is for the slow alone. A subscriber that takes whatever it is given
-  loses nothing, however fast the publisher is: a publisher waits for the round before it would push something out.
-- A slow one may only need some turns of the event loop, as behind middleware, or another thread, as in some servers. So
-  it has a moment to catch up, and the publisher waits that long before the policy hits it. Who is stuck costs that once.
+- Who is behind after a round is slow, and the policy is for the slow alone. A subscriber that takes whatever it is
+  given loses nothing, however fast the publisher is: a publisher waits for the round before it pushes something out.
+- A slow one may only need some turns of the event loop, as behind middleware, or another thread, as in some servers.
+  So it has a moment to catch up, and the publisher waits that long before the policy hits it. Who is stuck costs that
+  once.
 - A subscription is held by whoever reads it, and not by the crowd.
 - A crowd belongs to one event loop.
 """

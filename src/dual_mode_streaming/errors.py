@@ -32,10 +32,15 @@ DualModeError
         RunCancelled        410  somebody cancelled it
         RunEnded            409  nothing can be added to it any more
     StoreError              503  the engine of a store cannot be reached, or failed
+    ModelError              502  a language model cannot answer; it says with which status
+    ModelNotFound           404  there is no language model of this name
+    AnswerNotFound          404  an answer that was given in the background is not there
+    InvalidKey              401  the API key is missing or wrong
+    RequestTooLarge         413  the body of the client's request is larger than the endpoint reads
 
 The root and the problem document are written in `_errors_root.py`, what concerns the other end of a connection in
-`_errors_peer.py`, the open responses of a server in `_errors_capacity.py`, and runs in `_errors_runs.py`. Import them
-from here.
+`_errors_peer.py`, the open responses of a server in `_errors_capacity.py`, runs in `_errors_runs.py`, and language
+models in `_errors_models.py`. Import them from here.
 
 Rules of these files:
 
@@ -52,6 +57,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ._errors_capacity import Draining, TooManyStreams
+from ._errors_models import AnswerNotFound, InvalidKey, ModelError, ModelNotFound, RequestTooLarge
 from ._errors_peer import (
     EventTooLarge,
     InvalidRequest,
@@ -76,6 +82,7 @@ from ._errors_runs import (
 )
 
 __all__ = [
+    "AnswerNotFound",
     "BatchTooLarge",
     "ChannelClosed",
     "DeadlineExceeded",
@@ -85,17 +92,21 @@ __all__ = [
     "EventTooLarge",
     "HistoryTrimmed",
     "InvalidEvent",
+    "InvalidKey",
     "InvalidRequest",
     "InvalidStreamFlag",
     "ItemInvalid",
     "ItemNotEncodable",
     "ItemTooLarge",
+    "ModelError",
+    "ModelNotFound",
     "NotAcceptable",
     "Problem",
     "ProducerLost",
     "ProtocolError",
     "RemoteError",
     "RequestFailed",
+    "RequestTooLarge",
     "RunCancelled",
     "RunEnded",
     "RunError",

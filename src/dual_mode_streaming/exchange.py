@@ -22,13 +22,14 @@ from .events import Outcome
 from .formats import Format, format_for
 from .inbox import Inbox, may_have_body
 from .jsonbytes import encode_json
-from .lifecycle import gave_up, innermost_scope, logger, run_on_finish
+from .lifecycle import logger, run_on_finish
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode
 from .options import Options
 from .plain import PlainAnswer, PlainBatch, PlainStream, run_hook
 from .pushed import PushedAnswer
 from .sources import FrameSource, request_of
 from .stream import Framing, StreamAnswer
+from .tasks import gave_up, innermost_scope
 
 __all__ = ["DECIDED_HEADERS", "Exchange", "answer_error"]
 

@@ -18,27 +18,14 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from anyio._backends._asyncio import _task_states
-
 from .errors import DeadlineExceeded, DualModeError, SourceIdle
 from .events import Outcome
 from .flow import Abandoned, Pump
+from .tasks import current_task, gave_up, innermost_scope, is_shielded
 
-__all__ = [
-    "Life",
-    "OnFinish",
-    "current_task",
-    "gave_up",
-    "innermost_scope",
-    "logger",
-    "run_on_finish",
-    "runs_on_asyncio",
-]
+__all__ = ["Life", "OnFinish", "logger", "run_on_finish"]
 
 logger = logging.getLogger("dual_mode_streaming")
-
-ANYIO_SCOPES = _task_states.data  # type: ignore[attr-defined]
-"""Empty as long as no task is in a cancel scope of anyio."""
 
 OnFinish = Callable[[Outcome, Any], Awaitable[None] | None]
 
@@ -351,52 +338,6 @@ class Life:
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()
-
-
-def current_task() -> asyncio.Task[Any]:
-    """Give the task of the response."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101  `runs_on_asyncio` has seen to it
-    return task
-
-
-def runs_on_asyncio() -> bool:
-    """Whether a task of asyncio or uvloop is running, which is what the pump can step."""
-    try:
-        return asyncio.current_task() is not None
-    except RuntimeError:
-        return False
-
-
-def innermost_scope(task: asyncio.Task[Any] | None = None) -> object:
-    """Give the cancel scope of anyio in which a task, or else the current one, is; None if it is in none."""
-    if not ANYIO_SCOPES:
-        return None
-    state = _task_states.get(task or current_task())
-    return None if state is None else state.cancel_scope
-
-
-def is_shielded(task: asyncio.Task[Any], outermost: object) -> bool:
-    """Whether a task is in a shield of anyio that it has entered since it was in the scope `outermost`.
-
-    asyncio's own cancellation, which clean-up code expects, knows nothing of these shields. `to_thread.run_sync` has
-    one: who breaks it frees what the thread still uses.
-    """
-    scope: Any = innermost_scope(task)
-    while scope is not None and scope is not outermost:
-        if scope.shield:
-            return True
-        scope = scope._parent_scope  # noqa: SLF001  anyio tells it in no other way
-    return False
-
-
-def gave_up() -> RuntimeError:
-    """Give the error of a source that was cancelled by nobody but itself.
-
-    It has waited for a task that somebody cancelled, for example. Passed on as it is, the cancellation would end the
-    request as if the server had cancelled it, without an answer.
-    """
-    return RuntimeError("the source raised CancelledError, but nobody had cancelled it")
 
 
 async def run_on_finish(on_finish: OnFinish, outcome: Outcome, partial: Any, timeout: float) -> None:

@@ -26,7 +26,7 @@ class Places:
 
     Args:
         last_id: Where it was when it was read before; empty for its beginning.
-        remembers: How many ids it keeps, to know again what was received.
+        remembers: How many ids it keeps at least, to know again what was received; at most twice as many.
 
     Attributes:
         last_id: The place that was reached; empty if there is none.
@@ -36,8 +36,21 @@ class Places:
         lost: Whether the server has begun anew, and the ids of its beginning are no longer remembered.
     """
 
-    __slots__ = ("_cut", "_first_id", "_forgot", "_remembers", "_repeats", "_seen", "_unique", "dropping", "here",
-                 "last_id", "lost", "unplaced")  # fmt: skip
+    __slots__ = (
+        "_cut",
+        "_first_id",
+        "_forgot",
+        "_remembers",
+        "_repeats",
+        "_seen",
+        "_seen_before",
+        "_unique",
+        "dropping",
+        "here",
+        "last_id",
+        "lost",
+        "unplaced",
+    )
 
     def __init__(self, last_id: str = "", remembers: int = 10_000) -> None:
         self.last_id = last_id
@@ -46,7 +59,9 @@ class Places:
         self.unplaced = 0
         self.lost = False
         self._remembers = remembers
-        self._seen: dict[str, None] = {last_id: None} if last_id else {}
+        # Two generations: dropping the older one as a whole costs nothing for each id.
+        self._seen = {last_id} if last_id else set[str]()
+        self._seen_before = set[str]()
         self._first_id = ""
         self._forgot = False
         self._unique = True
@@ -69,7 +84,7 @@ class Places:
         self.here = ""
         self.dropping = False
         self._cut = self.last_id
-        self._repeats = bool(self._seen)
+        self._repeats = bool(self._seen or self._seen_before)
 
     def move(self, new_id: str) -> bool:
         """Take the next id of the connection, which is another one than `here`.
@@ -88,20 +103,20 @@ class Places:
             if new_id == self._cut:
                 self._repeats = False
                 return True
-            if new_id in self._seen:
+            if new_id in self._seen or new_id in self._seen_before:
                 self.dropping = True
                 return True
             if self._forgot and new_id == self._first_id:
                 self.lost = True
                 return True
             self._repeats = False
-        elif new_id in self._seen:
+        elif new_id in self._seen or new_id in self._seen_before:
             self._unique = False
         self._first_id = self._first_id or new_id
-        self._seen[new_id] = None
-        if len(self._seen) > self._remembers:
-            del self._seen[next(iter(self._seen))]
-            self._forgot = True
+        self._seen.add(new_id)
+        if len(self._seen) >= self._remembers:
+            self._forgot = bool(self._seen_before)
+            self._seen_before, self._seen = self._seen, set()
         self.last_id = new_id
         self.unplaced = 0
         return False

@@ -234,12 +234,13 @@ class PlainAnswer(Voice):
             self.stop(Outcome.SLOW_CLIENT)
             await self._obey()
 
-    async def _say_aside(self, body: bytes) -> None:
+    async def _say_aside(self, take: Callable[[], bytes]) -> None:
         """Send while the source waits. Never two sends at once."""
         if self.stopped is not None or self._sending.locked():
             return
         try:
             async with self._sending:
+                body = take()
                 with fail_after(self._options.send_timeout):
                     await self._say(body, more=True)
         except TimeoutError:
@@ -315,7 +316,7 @@ class PlainAnswer(Voice):
         while True:
             quiet = current_time() - self._last_sent
             if not self.started or quiet >= interval:
-                await self._say_aside(body)
+                await self._say_aside(lambda: body)
                 quiet = 0.0
             await sleep(interval - quiet)
 
@@ -360,16 +361,17 @@ class PlainStream(PlainAnswer):
         return self.framing.end
 
     def _keep_alive(self) -> None:
-        options, start = self._options, self._beside.start_soon
-        start(self._commit)
-        frame = self.framing.format.heartbeat(options.heartbeat_lines)
-        if options.heartbeat is not None and frame:
-            start(self._beat, options.commit_after + options.heartbeat, options.heartbeat, frame)
+        self._beside.start_soon(self._commit)
 
     async def _commit(self) -> None:
-        await sleep(self._options.commit_after)
+        """Commit the status when the window closes, and let the heart beat from then on."""
+        options = self._options
+        await sleep(options.commit_after)
         if not self.started:
-            await self._say_aside(self.framing.at_commit())
+            await self._say_aside(self.framing.at_commit)
+        frame = self.framing.format.heartbeat(options.heartbeat_lines)
+        if options.heartbeat is not None and frame:
+            await self._beat(options.heartbeat, options.heartbeat, frame)
 
 
 class PlainBatch(PlainAnswer):

@@ -8,8 +8,8 @@ to wait is handed to that task, which finishes it, catches up by sends of its ow
 Rules:
 
 - Only an idle answer is pushed to. While its own task sends, or a heartbeat is under way, the task is woken instead.
-- A push runs as if the task of the request ran it: `current_task()`, the cancel scopes of anyio and `asyncio.timeout` are
-  those of the task. Its context variables are a copy, in which all steps of that one send run.
+- A push runs as if the task of the request ran it: `current_task()`, the cancel scopes of anyio and `asyncio.timeout`
+  are those of the task. Its context variables are a copy, in which all steps of all pushed sends run.
 - What a push raises is kept for the task, so a broken subscriber is its own affair.
 """
 
@@ -28,6 +28,7 @@ from .answers import Head
 from .events import Outcome
 from .flow import _park, _parked
 from .inbox import Inbox
+from .lifecycle import gave_up
 from .options import Options
 from .sources import FrameSource, close_source
 from .stream import Framing, StreamAnswer
@@ -117,8 +118,8 @@ class PushedAnswer(StreamAnswer):
                     waits_for = self._context.run(next, send, _ENDED)
                 finally:
                     _leave_task(loop, task)
-            except Exception as error:
-                self._push_failed = error
+            except (Exception, asyncio.CancelledError) as error:
+                self._push_failed = gave_up() if isinstance(error, asyncio.CancelledError) else error
                 waiter.set_result(None)
                 return
             now = self._last_sent = loop.time()

@@ -3,8 +3,8 @@
 Accepted are async generators, async iterators, objects with `__aiter__`, sync generators and iterators (their steps
 run in a worker thread, so that they may block), lists and tuples, and callables that give one of these.
 
-Most sources know nothing of the request. One that wants to see it (`OpensForRequest`) is shown what was asked for when it
-is opened, and gives the source for this one request; that one may decide more than its items (`DecidingSource`).
+Most sources know nothing of the request. One that wants to see it (`OpensForRequest`) is shown what was asked for when
+it is opened, and gives the source for this one request; that one may decide more than its items (`DecidingSource`).
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ class FrameSource(DecidingSource):
         """Raise the error with which a source that is over has ended, if it was one."""
 
 
-def open_source(content: Any, asked: Asked = _FROM_THE_BEGINNING) -> AsyncIterator[Any]:
+def open_source(  # noqa: C901  a row for each kind of thing
+    content: Any, asked: Asked = _FROM_THE_BEGINNING
+) -> AsyncIterator[Any]:
     """Give the async iterator of a source. Nothing of it runs yet, but a callable is called.
 
     Args:

@@ -35,11 +35,12 @@ from .exchange import DECIDED_HEADERS, ENDED, Exchange, answer_error, at_first_s
 from .folds import Fold, collect
 from .formats import TERMINAL_ID
 from .jsonbytes import encode_json
-from .lifecycle import ANYIO_SCOPES, OnFinish, innermost_scope, logger, runs_on_asyncio
+from .lifecycle import OnFinish, logger
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode, choose_mode, last_event_id
 from .options import Options
 from .sources import FASTAPI_WRAPPER, Asked, close_source, open_source
 from .streams import STREAMS_IN_SCOPE, Streams, registry_of
+from .tasks import ANYIO_SCOPES, innermost_scope, runs_on_asyncio
 
 __all__ = ["DualModeResponse"]
 

@@ -127,10 +127,11 @@ def test_without_ids_nothing_comes_twice(data, cuts, media_type):
 
 def test_the_memory_of_ids_is_bounded_and_a_server_that_begins_anew_is_then_told():
     places = Places(remembers=3)
-    assert [places.move(f"e-{n}") for n in range(5)] == [False] * 5
+    assert [places.move(f"e-{n}") for n in range(8)] == [False] * 8
     places.reconnected()
-    assert places.move("e-4")  # the server began with the event of the cut
-    assert not places.move("e-5")
+    assert places.move("e-5")  # it is remembered
+    assert places.move("e-7")  # the place of the cut
+    assert not places.move("e-8")
     places.reconnected()
     assert places.move("e-0")
     assert places.lost

@@ -61,8 +61,11 @@ class Running:
         (os.killpg if group else os.kill)(self.process.pid, number)
 
     async def ended(self) -> int:
-        async with asyncio.timeout(BOUND):
-            return await self.process.wait()
+        try:
+            async with asyncio.timeout(BOUND):
+                return await self.process.wait()
+        except TimeoutError:
+            raise AssertionError(f"the server did not end:\n{(self.folder / 'log').read_text()[-3000:]}") from None
 
     def reports(self) -> list[dict[str, Any]]:
         """Give what each process of the server has counted, after its shutdown."""
@@ -100,12 +103,15 @@ async def running(name: str, folder: Path, *, grace: float = 1, port: int | None
             start_new_session=True,
         )
     try:
-        async with asyncio.timeout(BOUND):
-            while not await answers(port, token) or (
-                "2-workers" in name and len(STARTED.findall(log.read_bytes())) < 2
-            ):
-                assert process.returncode is None, log.read_text()
-                await asyncio.sleep(0.05)  # a port tells nobody when it opens
+        try:
+            async with asyncio.timeout(BOUND):
+                while not await answers(port, token) or (
+                    "2-workers" in name and len(STARTED.findall(log.read_bytes())) < 2
+                ):
+                    assert process.returncode is None, log.read_text()
+                    await asyncio.sleep(0.05)  # a port tells nobody when it opens
+        except TimeoutError:
+            raise AssertionError(f"{name} did not start:\n{log.read_text()}") from None
         yield Running(process, port, folder)
     finally:
         with suppress(ProcessLookupError):

@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from .dialects import ALL, Dialect, Stamp
     from .events import Event, Finish, Logprobs, Reasoning, Refusal, Text, ToolArguments, ToolCall, Usage
     from .fold import Choice, Completion, CompletionFold
+    from .keys import api_key
+    from .models import LlamaModel, Model, Script, Simulator, Upstream
     from .requests import Image, Message, Request, Sampling, Tool
+    from .router import llm_router
+    from .shaping import guard, smooth
+    from .timings import TIME_PER_OUTPUT_TOKEN, TIME_TO_FIRST_TOKEN, Timings
 
 __all__ = [
     "ALL",
+    "TIME_PER_OUTPUT_TOKEN",
+    "TIME_TO_FIRST_TOKEN",
     "Choice",
     "Completion",
     "CompletionFold",
@@ -24,18 +31,28 @@ __all__ = [
     "Event",
     "Finish",
     "Image",
+    "LlamaModel",
     "Logprobs",
     "Message",
+    "Model",
     "Reasoning",
     "Refusal",
     "Request",
     "Sampling",
+    "Script",
+    "Simulator",
     "Stamp",
     "Text",
+    "Timings",
     "Tool",
     "ToolArguments",
     "ToolCall",
+    "Upstream",
     "Usage",
+    "api_key",
+    "guard",
+    "llm_router",
+    "smooth",
 ]
 
 _HOMES = {
@@ -47,18 +64,30 @@ _HOMES = {
     "Event": "events",
     "Finish": "events",
     "Image": "requests",
+    "LlamaModel": "models",
     "Logprobs": "events",
     "Message": "requests",
+    "Model": "models",
     "Reasoning": "events",
     "Refusal": "events",
     "Request": "requests",
     "Sampling": "requests",
+    "Script": "models",
+    "Simulator": "models",
     "Stamp": "dialects",
+    "TIME_PER_OUTPUT_TOKEN": "timings",
+    "TIME_TO_FIRST_TOKEN": "timings",
     "Text": "events",
+    "Timings": "timings",
     "Tool": "requests",
     "ToolArguments": "events",
     "ToolCall": "events",
+    "Upstream": "models",
     "Usage": "events",
+    "api_key": "keys",
+    "guard": "shaping",
+    "llm_router": "router",
+    "smooth": "shaping",
 }
 
 

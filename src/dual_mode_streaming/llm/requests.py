@@ -113,6 +113,7 @@ class Request:
         background: Whether the work is to go on without its client (OpenAI Responses).
         extra: The fields of the body that are none of the above, as they came.
         body: The whole body, as it came.
+        dialect: The name of the dialect in which it was asked; empty if nobody says.
     """
 
     model: str
@@ -131,3 +132,4 @@ class Request:
     background: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
+    dialect: str = ""

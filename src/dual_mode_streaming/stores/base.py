@@ -27,7 +27,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-__all__ = ["Head", "Limits", "NewRun", "Record", "RunState", "Store", "Watch"]
+__all__ = ["PAGE_BYTES", "Head", "Limits", "NewRun", "Record", "RunState", "Store", "Watch"]
+
+PAGE_BYTES = 1_048_576
+"""After how many bytes of records `read` ends a page."""
 
 
 class RunState(Enum):
@@ -68,6 +71,9 @@ class Limits:
         ttl: Seconds that a run which is still live is kept after its last sign of life.
         ttl_after: Seconds that a run is kept after its end.
         lease: Seconds without a sign of life after which the producer counts as lost.
+
+    Raises:
+        ValueError: A bound is not above zero.
     """
 
     max_items: int | None = 100_000
@@ -75,6 +81,14 @@ class Limits:
     ttl: float = 3600.0
     ttl_after: float = 600.0
     lease: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_items", "max_bytes", "ttl", "ttl_after", "lease"):
+            value = getattr(self, name)
+            if value is None and name.startswith("max_"):
+                continue
+            if value is None or not value > 0:
+                raise ValueError(f"{name}={value!r} must be above zero")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +123,7 @@ class Head:
         state: What has become of it.
         first: The number of the oldest record that is kept. 1 as long as none was dropped.
         last: The number of the newest record; 0 if there is none.
+        lease: Seconds until the producer counts as lost if it gives no further sign of life; 0 if the run is not live.
     """
 
     run_id: str
@@ -118,13 +133,14 @@ class Head:
     state: RunState
     first: int
     last: int
+    lease: float = 0.0
 
 
 class Watch(Protocol):
     """Hears of new records of one run."""
 
     async def next(self) -> Sequence[Record]:
-        """Wait until something may have happened to the run.
+        """Wait until something may have happened to the run: a record, or its end. Only one task waits at a time.
 
         Returns:
             The new records if the bell carries them, in order and possibly with a gap to those before; otherwise
@@ -136,7 +152,14 @@ class Watch(Protocol):
 
 
 class Store(ABC):
-    """Keeps runs. Every verb may be called from any task of one event loop, and by many processes at once."""
+    """Keeps runs. Every verb may be called from any task of one event loop, and by many processes at once.
+
+    Attributes:
+        max_record_bytes: The largest `data` that one record may have; None for no bound but the memory. Whoever appends
+            has to keep it.
+    """
+
+    max_record_bytes: int | None = None
 
     @abstractmethod
     async def claim(self, run: NewRun) -> Head:
@@ -150,7 +173,10 @@ class Store(ABC):
     async def append(self, run_id: str, epoch: str, records: Sequence[Record]) -> Head:
         """Append records, and renew the lease. A final record ends the run.
 
-        Records that are there already are left as they are: an append may be repeated if its reply was lost.
+        Records that are there already are left as they are: an append may be repeated if its reply was lost, the one
+        that ended the run too. But once somebody else has closed the run, every append is refused, a repeat as well.
+
+        The oldest records are dropped as the limits say, never the newest one.
 
         Raises:
             RunNotFound: There is no such run, or not any more.
@@ -171,7 +197,9 @@ class Store(ABC):
     async def read(self, run_id: str, after: int = 0, limit: int = 1000) -> tuple[Head, Sequence[Record]]:
         """Give the head, and up to `limit` records whose number is larger than `after`, oldest first.
 
-        Dropped records are left out: the first record may be later than `after + 1`.
+        Dropped records are left out: the first record may be later than `after + 1`. There may be fewer than `limit`,
+        so that a page stays in the size of `PAGE_BYTES`, but there is one if the run has one. With a limit of 0 only the
+        head is read. Records that are given belong to a state not older than the head.
 
         Raises:
             RunNotFound: There is no such run, or not any more.
@@ -179,7 +207,11 @@ class Store(ABC):
 
     @abstractmethod
     def watch(self, run_id: str) -> AbstractAsyncContextManager[Watch]:
-        """Hear of new records from now on. A run that is not there is watched all the same."""
+        """Hear of new records from the moment on in which this is entered. A run that is not there is watched as well.
+
+        Raises:
+            StoreError: The engine cannot be reached.
+        """
 
     @abstractmethod
     async def close(self, run_id: str, event: str, data: bytes, *, if_lost: bool = False) -> Head:

@@ -1,0 +1,337 @@
+"""`llm_router`: one model behind the endpoints of all vendors.
+
+Rules:
+
+- The mode is in the body, or else the dialect's default. What `Accept` says does not count: the vendors' clients send
+  the same one in both modes.
+- Whatever is wrong is told in the vendor's own form: by a status before anything was said, by its last frame after.
+- A body is read up to a bound, and no further.
+- Work ends with its client, in both modes. What is to go on is asked for in the background, and kept (`kept.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi import Request as HTTPRequest
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Depends
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from dual_mode_streaming.errors import AnswerNotFound, DualModeError, ModelNotFound, RequestTooLarge
+from dual_mode_streaming.options import Options
+from dual_mode_streaming.streams import Streams
+
+from .dialects import AISDK, ALL, Dialect, OllamaChat, OllamaGenerate, OpenAIChat, OpenAIResponses, dialects_named
+from .kept import Kept, KeptAnswers
+from .keys import api_key
+from .models.base import Events, Model, serves
+from .serving import Asking, DialectResponse, OnAnswer, refusal
+from .shaping import Shape, guard, shaped, smooth
+
+__all__ = ["api_key", "guard", "llm_router", "smooth"]
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
+
+def llm_router(
+    model: Model,
+    *,
+    dialects: Iterable[Dialect | str] = ALL,
+    dependencies: Sequence[Depends] = (),
+    shape: Sequence[Shape] = (),
+    on_finish: OnAnswer | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    heartbeat: float | None = 15.0,
+    commit_after: float = 10.0,
+    deadline: float | None = None,
+    idle_timeout: float | None = None,
+    send_timeout: float | None = 30.0,
+    close_timeout: float = 5.0,
+    batch_keepalive: bool = False,
+    streams: Streams | None = None,
+    owner: Callable[[HTTPRequest], str | None] | None = None,
+    resumable_chats: bool = False,
+    kept: KeptAnswers | None = None,
+    debug: bool = False,
+) -> APIRouter:
+    """Make a router that answers the clients of several vendors from one model. Times are in seconds.
+
+    Args:
+        model: What answers.
+        dialects: The vendors' contracts to serve, or their names.
+        dependencies: FastAPI dependencies of every endpoint, such as `Depends(api_key({"secret"}))`. What they raise is
+            told in the vendor's form.
+        shape: Operators on what the model says, the first one first: `guard(...)`, `smooth(...)` or your own.
+        on_finish: Called once for each answer, in both modes, with its outcome, what was said, and the times.
+        max_body_bytes: The largest request; one that is larger is answered with 413.
+        heartbeat: A stream that was silent for so long gets the vendor's frame that says nothing; None for never.
+        commit_after: How long the status waits for the first event or an error.
+        deadline: The longest time an answer may take.
+        idle_timeout: The longest time the model may be silent.
+        send_timeout: The longest time a client may take no byte.
+        close_timeout: How long the model may take to stop.
+        batch_keepalive: Send white space before a batch that takes longer than `commit_after`.
+        streams: The registry that limits, counts and drains open responses; None takes the application's.
+        owner: Says to whom a request belongs. Answers that are kept are shown to their owner only.
+        resumable_chats: Let answers of the AI SDK go on when the client has left, so that a page that is loaded anew
+            gets the rest. They are stopped by a DELETE of the address at which they are resumed. Chats are named by
+            clients, so give an `owner` as well.
+        kept: Where answers are kept that go on without their client; None for a place of the router's own.
+        debug: Tell clients the texts of unexpected errors.
+
+    Raises:
+        ValueError: There is no dialect of a name, or an option is out of its range.
+    """
+    options = Options(
+        heartbeat=heartbeat,
+        commit_after=commit_after,
+        deadline=deadline,
+        idle_timeout=idle_timeout,
+        send_timeout=send_timeout,
+        close_timeout=close_timeout,
+        batch_keepalive=batch_keepalive,
+        max_item_bytes=None,
+        batch_max_items=1_000_000,
+        streams=streams,
+        debug=debug,
+    )
+    answers = KeptAnswers() if kept is None else kept
+    desk = _Desk(model, options, tuple(shape), on_finish, max_body_bytes, owner or _nobody, answers)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG001  what a lifespan is given
+        yield
+        await answers.cancel_all()
+
+    router = APIRouter(dependencies=list(dependencies), lifespan=lifespan, tags=["language models"])
+    served = _dialects(dialects)
+    for dialect in served:
+        route = _route_class(dialect, debug)
+        if isinstance(dialect, OpenAIResponses):
+            _add_responses(router, route, desk, dialect)
+        elif isinstance(dialect, AISDK):
+            _add_ai_sdk(router, route, desk, dialect, resumable=resumable_chats)
+        else:
+            _add(router, route, dialect.path, _answering(desk, dialect))
+    _add_models(router, model, served, debug)
+    return router
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What all endpoints of a router share."""
+
+    model: Model
+    options: Options
+    shape: tuple[Shape, ...]
+    on_finish: OnAnswer | None
+    max_body_bytes: int
+    owner: Callable[[HTTPRequest], str | None]
+    kept: KeptAnswers
+
+    async def asked(self, http: HTTPRequest, dialect: Dialect) -> Asking:
+        """Read a request.
+
+        Raises:
+            DualModeError: It is too large, not what the vendor accepts, or for a model that is not here.
+        """
+        body = await _body(http, self.max_body_bytes)
+        request = replace(dialect.parse_request(body), dialect=dialect.name)
+        if not serves(self.model, request.model):
+            raise ModelNotFound(request.model)
+        name = request.model or next(iter(self.model.names), "")
+        return Asking.of(dialect, request, name)
+
+    def events(self, asking: Asking) -> Events | list[Any]:
+        """Give what there is to say to a request. Nothing is computed yet."""
+        at_once = asking.dialect.immediate(asking.request)
+        if at_once is not None:
+            return list(at_once.events())
+        return shaped(self.model.generate(asking.request), asking.request, self.shape)
+
+    def answer(self, asking: Asking) -> DialectResponse:
+        """Answer in the mode that was asked for."""
+        return DialectResponse(asking, self.events(asking), self.options, on_finish=self.on_finish)
+
+    def keep(self, key: str, asking: Asking, http: HTTPRequest) -> Kept:
+        """Begin to work on an answer that goes on without its client."""
+        kept = self.kept.add(key, asking, self.owner(http))
+        kept.start(
+            shaped(self.model.generate(asking.request), asking.request, self.shape),
+            self.on_finish,
+            self.options.close_timeout,
+        )
+        return kept
+
+
+Endpoint = Callable[[HTTPRequest], Awaitable[Response]]
+
+
+def _answering(desk: _Desk, dialect: Dialect) -> Endpoint:
+    async def answer(http: HTTPRequest) -> Response:
+        return desk.answer(await desk.asked(http, dialect))
+
+    return answer
+
+
+def _add_responses(router: APIRouter, route: type[APIRoute], desk: _Desk, dialect: OpenAIResponses) -> None:
+    """Add the endpoints of OpenAI Responses, those for work in the background as well."""
+
+    def shown(kept: Kept) -> Response:
+        asking = kept.asking
+        if kept.status == "completed":
+            return JSONResponse(dialect.batch(kept.completion, asking.request, asking.stamp))
+        document = dialect.response(kept.status, asking.request, asking.stamp, kept.completion, kept.problem)
+        return JSONResponse(document)
+
+    def followed(kept: Kept, starting_after: int | None) -> Response:
+        request = replace(kept.asking.request, stream=True)
+        asking = replace(kept.asking, request=request)
+        renderer = dialect.renderer(request, asking.stamp, starting_after=starting_after)
+        return DialectResponse(asking, kept.follow(), desk.options, renderer=renderer)
+
+    async def answer(http: HTTPRequest) -> Response:
+        asking = await desk.asked(http, dialect)
+        if not asking.request.background:
+            return desk.answer(asking)
+        kept = desk.keep(f"resp_{asking.stamp.id}", asking, http)
+        return followed(kept, None) if asking.request.stream else shown(kept)
+
+    async def retrieve(http: HTTPRequest) -> Response:
+        wanted = dialect.parse_retrieval(http.query_params)
+        kept = desk.kept.find(http.path_params["response_id"], desk.owner(http))
+        return followed(kept, wanted.starting_after) if wanted.stream else shown(kept)
+
+    async def cancel(http: HTTPRequest) -> Response:
+        kept = desk.kept.find(http.path_params["response_id"], desk.owner(http))
+        await kept.cancel()
+        return shown(kept)
+
+    _add(router, route, dialect.path, answer)
+    _add(router, route, f"{dialect.path}/{{response_id}}", retrieve, "GET")
+    _add(router, route, f"{dialect.path}/{{response_id}}/cancel", cancel)
+
+
+def _add_ai_sdk(router: APIRouter, route: type[APIRoute], desk: _Desk, dialect: AISDK, *, resumable: bool) -> None:
+    """Add the endpoints of the AI SDK. A page that is loaded anew asks whether an answer is still under way."""
+
+    async def answer(http: HTTPRequest) -> Response:
+        asking = await desk.asked(http, dialect)
+        chat = asking.request.body.get("id")
+        if not (resumable and asking.request.stream and isinstance(chat, str) and chat):
+            return desk.answer(asking)
+        return DialectResponse(asking, desk.keep(f"chat_{chat}", asking, http).follow(), desk.options)
+
+    def under_way(http: HTTPRequest) -> Kept | None:
+        try:
+            kept = desk.kept.find(f"chat_{http.path_params['chat_id']}", desk.owner(http))
+        except AnswerNotFound:
+            return None
+        return kept if kept.over_at is None else None
+
+    async def resume(http: HTTPRequest) -> Response:
+        kept = under_way(http)
+        return Response(status_code=204) if kept is None else DialectResponse(kept.asking, kept.follow(), desk.options)
+
+    async def stop(http: HTTPRequest) -> Response:
+        kept = under_way(http)
+        if kept is not None:
+            await kept.cancel()
+        return Response(status_code=204)
+
+    _add(router, route, dialect.path, answer)
+    _add(router, route, f"{dialect.path}/{{chat_id}}/stream", resume, "GET")
+    _add(router, route, f"{dialect.path}/{{chat_id}}/stream", stop, "DELETE")
+
+
+def _add_models(router: APIRouter, model: Model, dialects: Sequence[Dialect], debug: bool) -> None:
+    """Add the lists of models. One document suits the clients of OpenAI and of Anthropic; Ollama has its own."""
+
+    def described(name: str) -> dict[str, Any]:
+        return {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "local",
+            "type": "model",
+            "display_name": name,
+            "created_at": "1970-01-01T00:00:00Z",
+        }
+
+    async def models(http: HTTPRequest) -> Response:  # noqa: ARG001  what an endpoint is given
+        names = list(model.names)
+        ends = {"first_id": names[0], "last_id": names[-1]} if names else {"first_id": None, "last_id": None}
+        return JSONResponse({"object": "list", "data": [described(name) for name in names], "has_more": False, **ends})
+
+    async def one(http: HTTPRequest) -> Response:
+        name = http.path_params["name"]
+        if name not in model.names:
+            raise ModelNotFound(name)
+        return JSONResponse(described(name))
+
+    async def tags(http: HTTPRequest) -> Response:  # noqa: ARG001
+        of_ollama = {"modified_at": "1970-01-01T00:00:00Z", "size": 0, "digest": "", "details": {}}
+        return JSONResponse({"models": [{"name": name, "model": name, **of_ollama} for name in model.names]})
+
+    route = _route_class(OpenAIChat(), debug)
+    _add(router, route, "/v1/models", models, "GET")
+    _add(router, route, "/v1/models/{name:path}", one, "GET")
+    if any(isinstance(dialect, (OllamaChat, OllamaGenerate)) for dialect in dialects):
+        _add(router, _route_class(OllamaChat(), debug), "/api/tags", tags, "GET")
+
+
+def _add(router: APIRouter, route: type[APIRoute], path: str, endpoint: Endpoint, method: str = "POST") -> None:
+    # The name tells the operations apart in the OpenAPI document. The body is the vendor's, who documents it.
+    name = f"{method.lower()} {path}"
+    router.add_api_route(path, endpoint, methods=[method], name=name, response_model=None, route_class_override=route)
+
+
+def _route_class(dialect: Dialect, debug: bool) -> type[APIRoute]:
+    """Give the class of routes that tell errors of dependencies and of reading as this vendor would."""
+
+    class DialectRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[HTTPRequest], Awaitable[Response]]:  # type: ignore[override]
+            handle = super().get_route_handler()
+
+            async def answer(http: HTTPRequest) -> Response:
+                try:
+                    return await handle(http)
+                except ClientDisconnect:
+                    return Response(status_code=499)  # nobody is there to read it; access logs are
+                except (DualModeError, HTTPException, RequestValidationError) as error:
+                    return refusal(error, dialect, debug=debug)
+
+            return answer
+
+    return DialectRoute
+
+
+async def _body(http: HTTPRequest, limit: int) -> bytes:
+    announced = http.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise RequestTooLarge(limit)
+    body = bytearray()
+    async for chunk in http.stream():
+        body += chunk
+        if len(body) > limit:
+            raise RequestTooLarge(limit)
+    return bytes(body)
+
+
+def _dialects(given: Iterable[Dialect | str]) -> list[Dialect]:
+    served: list[Dialect] = []
+    for one in given:
+        served += dialects_named([one]) if isinstance(one, str) else [one]
+    return served
+
+
+def _nobody(http: HTTPRequest) -> str | None:  # noqa: ARG001  what an `owner` is given
+    return None

@@ -1,0 +1,120 @@
+"""The bell of `RedisStore`: one connection for all watches of a process.
+
+Rules:
+
+- A watch is entered when the server has confirmed that it listens. So nothing is missed between that and a read.
+- A connection that was lost is made anew, and every watch is rung then: nobody knows what was missed. If that does not
+  work for `patience` seconds, every watch fails.
+- A connection that is silent is asked whether it is alive, so that a cut which nobody told of is found.
+- Who leaves waits for nothing. The connection is told later that a channel is of no interest any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from ..errors import StoreError
+from ._frames import unpack
+from .bells import Bell, Bells
+
+__all__ = ["RedisBell"]
+
+SILENCE = 5.0
+"""Seconds without a message after which the connection is asked whether it is alive, and then given up."""
+
+LONGEST_PAUSE = 1.0
+"""Seconds between two attempts to connect, at most."""
+
+
+class RedisBell:
+    """Hears what is published about runs, for as many watches as there are.
+
+    Args:
+        connect: Makes a pub/sub object of redis-py that is not connected yet.
+        channel: Gives the channel of a run.
+        patience: Seconds to try for.
+    """
+
+    def __init__(self, connect: Callable[[], Any], channel: Callable[[str], bytes], patience: float) -> None:
+        self._connect = connect
+        self._channel = channel
+        self._patience = patience
+        self._bells = Bells()
+        self._pubsub: Any = None
+        """The connection, once it has been asked for the channels that were watched when it was made."""
+        self._runs: dict[bytes, str] = {}
+        """The channels that the server was asked for, or will be as soon as there is a connection, and their runs."""
+        self._confirmed: dict[bytes, asyncio.Future[None]] = {}
+        """Of each of them, whether the server has said that it listens."""
+        self._sending = asyncio.Lock()
+        """Keeps requests for channels in the order in which they were decided."""
+        self._task: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def watch(self, run_id: str) -> AsyncIterator[Bell]:
+        """Have a watch for a run while the block lasts.
+
+        Raises:
+            StoreError: The server cannot be reached.
+        """
+        async with self._bells.hung(run_id) as bell:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self._ask(run_id)
+            except (RedisError, OSError, TimeoutError) as error:
+                raise _unreachable(error) from error
+            yield bell
+
+    async def aclose(self) -> None:
+        """Let go of the connection; watches that are left fail."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        self._give_up(StoreError("The store was closed."))
+
+    async def _ask(self, run_id: str) -> None:
+        """Wait until the server has confirmed that it listens for a run."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._keep_listening(), name="redis-bell")
+        channel = self._channel(run_id)
+        async with self._sending:
+            confirmed = self._confirmed.get(channel)
+            if confirmed is None:
+                confirmed = self._confirmed[channel] = asyncio.get_running_loop().create_future()
+                self._runs[channel] = run_id
+                if self._pubsub is not None:
+                    await self._pubsub.subscribe(channel)
+        await asyncio.shield(confirmed)
+
+    # --- in the task ---------------------------------------------------------------------------------
+
+    async def _keep_listening(self) -> None:
+        """Listen on one connection after the other, until nobody watches or there is none for too long."""
+        loop = asyncio.get_running_loop()
+        lost_at, pause = loop.time(), 0.02
+        while True:
+            connected = False
+            try:
+                async for _ in self._listen():
+                    if not connected:
+                        connected, pause = True, 0.02
+                lost_at = loop.time()
+            except (RedisError, OSError, TimeoutError) as error:
+                if connected:
+                    lost_at = loop.time()
+                if not self._bells:
+                    return self._give_up(_unreachable(error))
+                if loop.time() + pause - lost_at > self._patience:
+                    return self._give_up(_unreachable(error))
+            except Exception as error:
+                self._give_up(_unreachable(error))
+                raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
