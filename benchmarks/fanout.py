@@ -48,6 +48,7 @@ SYSTEMS = {
     NCHAN: None,
     OURS: "ours",
     "ours in Starlette": "ours_starlette",
+    "bare ASGI, a loop of sends": "bare",
     "Litestar channels": "litestar_channels",
     "sse-starlette, queues": "with_sse_starlette",
     "FastAPI native, queues": "fastapi_native",

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from dual_mode_streaming import Outcome, ServerSentEvent, Streams, errors, last
+from dual_mode_streaming.sources import DecidingSource
 from forms import FORMS, PLAIN_FORMS, PUMP, TRIO, Ask, asked, respond, run, settle
 
 SSE, NDJSON, JSON_SEQ = STREAMS = ("text/event-stream", "application/x-ndjson", "application/json-seq")
@@ -214,6 +215,32 @@ def test_head_and_204_do_not_run_the_source_on_trio(accept):
             assert (seen.status, seen.body, log) == (204, b"", [])
 
     run(TRIO, main)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("accept", STREAMS)
+def test_a_source_may_decide_more_about_its_stream(form, accept):
+    class Deciding(DecidingSource):
+        commit_after, terminal_id, total = 0, "run-7", 9
+        gate = None
+
+        async def __anext__(self):
+            if self.gate is None:
+                self.gate = anyio.Event()
+                await self.gate.wait()
+                return 1
+            raise StopAsyncIteration
+
+    async def main(form):
+        source = Deciding()
+        async with asked(respond(form, source, retry=(5, 5), heartbeat=None), accept) as call:
+            await call.until(lambda: call.messages)  # although nothing has come
+            source.gate.set()
+        end = b'event: done\nid: run-7\ndata: {"items":9}\n\n'
+        assert call.complete
+        assert call.body.endswith(b"data: 1\n\n" + end if accept == SSE else b"1\n")
+
+    run(form, main)
 
 
 # --- the table of behaviours, on asyncio and on trio -----------------------------------------------------

@@ -26,10 +26,17 @@ PACKAGE = "dual_mode_streaming"
 LINES = {
     0: "errors _errors_capacity _errors_models _errors_peer _errors_root headers",
     1: "events jsonbytes negotiation folds",
-    2: "_sse_paths sse jsonlines modes client_options places replies typed llm.events llm.requests",
-    3: "flow sources inbox formats entries signals reading",
-    4: "tasks lifecycle streams options reconnecting llm.fold",
-    5: "answers batch stream pushed plain exchange streaming decorator drained _client_base _async_stream _sync_stream _async_client _sync_client client llm.dialects llm.models llm.timings llm.shaping llm.serving llm.kept",
+    2: (
+        "_sse_paths sse jsonlines modes client.options client.places client.replies client.typed llm.events "
+        "llm.requests"
+    ),
+    3: "flow sources inbox formats entries signals client.reading",
+    4: "tasks lifecycle streams options client.reconnecting llm.fold",
+    5: (
+        "answers batch stream pushed plain_life plain exchange streaming decorator drained client client.base "
+        "client.async_stream client.sync_stream client.async_client client.sync_client llm.dialects "
+        "llm.models llm.timings llm.shaping llm.serving llm.kept"
+    ),
     6: "fastapi sharedlog subscriptions crowd channels llm.router llm.keys",
     7: "__init__ testing llm",
     8: "playground examples pytest_plugin",

@@ -21,7 +21,7 @@ class ModelError(DualModeError):
         parameter: Which field of the request is at fault; None for none.
     """
 
-    status = HTTPStatus.BAD_GATEWAY
+    status: int = HTTPStatus.BAD_GATEWAY
     code = "model_error"
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from ._errors_root import DualModeError
+from ._errors_root import DualModeError, Problem
 
 __all__ = [
     "EpochChanged",
@@ -16,7 +16,9 @@ __all__ = [
     "RunEnded",
     "RunError",
     "RunExpired",
+    "RunFailed",
     "RunNotFound",
+    "ServerShutdown",
     "StoreError",
 ]
 
@@ -84,6 +86,34 @@ class ProducerLost(RunError):
 
     def __init__(self) -> None:
         super().__init__("The process that did this work has died. Start it anew.")
+
+
+class RunFailed(RunError):
+    """The work of a run raised an error. It is told in the words in which the process that did the work has told it.
+
+    Attributes:
+        problem: The problem document.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail or problem.title)
+        self.status = problem.status
+        self.code = problem.code
+        self._problem = problem
+
+    @property
+    def problem(self) -> Problem:
+        return self._problem
+
+
+class ServerShutdown(RunError):
+    """The process that did the work went down before it was done."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "server_shutdown"
+
+    def __init__(self) -> None:
+        super().__init__("The process that did this work went down before it was done. Start it anew.")
 
 
 class RunCancelled(RunError):

@@ -29,6 +29,8 @@ DualModeError
         HistoryTrimmed      410  the records after the client's last one are not kept any more
         EpochChanged        410  the client's last id is of another run
         ProducerLost        502  the process that did the work has died
+        RunFailed                the work raised; with the status and the code of its error
+        ServerShutdown      503  the process that did the work went down
         RunCancelled        410  somebody cancelled it
         RunEnded            409  nothing can be added to it any more
     StoreError              503  the engine of a store cannot be reached, or failed
@@ -77,7 +79,9 @@ from ._errors_runs import (
     RunEnded,
     RunError,
     RunExpired,
+    RunFailed,
     RunNotFound,
+    ServerShutdown,
     StoreError,
 )
 
@@ -111,7 +115,9 @@ __all__ = [
     "RunEnded",
     "RunError",
     "RunExpired",
+    "RunFailed",
     "RunNotFound",
+    "ServerShutdown",
     "SlowClient",
     "SourceIdle",
     "StoreError",

@@ -25,9 +25,10 @@ from .jsonbytes import encode_json
 from .lifecycle import logger, run_on_finish
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode
 from .options import Options
-from .plain import PlainAnswer, PlainBatch, PlainStream, run_hook
+from .plain import PlainBatch, PlainStream
+from .plain_life import PlainAnswer, run_hook
 from .pushed import PushedAnswer
-from .sources import FrameSource, request_of
+from .sources import FrameSource, OtherAnswer, request_of
 from .stream import Framing, StreamAnswer
 from .tasks import gave_up, innermost_scope
 
@@ -190,12 +191,9 @@ class Exchange:
 
     async def plain(self, source: Any) -> None:
         """Answer in the plain form, in either mode: where the event loop is not asyncio's."""
-        answer: PlainAnswer
+        streams = self._choice.mode is ResponseMode.STREAM
         parts = (source, self._options, self._inbox(source), self._send, self.head)
-        if self._choice.mode is ResponseMode.STREAM:
-            answer = PlainStream(*parts, self.format())
-        else:
-            answer = PlainBatch(*parts)
+        answer: PlainAnswer = PlainStream(*parts, self.format()) if streams else PlainBatch(*parts)
         if self._entry is not None:
             self._entry.on_drain(
                 lambda why: answer.stop(Outcome.DRAINED, why), patience=2 * self._options.close_timeout
@@ -277,9 +275,11 @@ class Exchange:
             outcome, error = answer.stopped, answer.reason
         elif error is not None or answer.error is not None:
             outcome, error = Outcome.ERROR, error or answer.error
+            if isinstance(error, OtherAnswer) and not answer.started:
+                outcome = Outcome.DONE
         try:
             await answer.side_ended(FAREWELL_WITHIN if outcome is Outcome.DRAINED else None)
-            if outcome is not Outcome.DONE:
+            if outcome is not Outcome.DONE or error is not None:
                 await self._last_words(answer, outcome, error)
         finally:
             await self._finish(answer, outcome)
@@ -329,6 +329,9 @@ class Exchange:
 
 async def answer_error(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer our own error with its problem document; leave any other to the application."""
+    if isinstance(error, OtherAnswer):
+        await error.response(scope, receive, send)
+        return
     if not isinstance(error, DualModeError) or _app_handles(scope, error):
         raise error
     problem: Problem = error.problem

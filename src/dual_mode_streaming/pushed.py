@@ -28,10 +28,10 @@ from .answers import Head
 from .events import Outcome
 from .flow import _park, _parked
 from .inbox import Inbox
-from .lifecycle import gave_up
 from .options import Options
 from .sources import FrameSource, close_source
 from .stream import Framing, StreamAnswer
+from .tasks import gave_up
 
 __all__ = ["PushedAnswer"]
 
@@ -55,7 +55,7 @@ class PushedAnswer(StreamAnswer):
         try:
             while True:
                 ready = source.take()
-                if ready is not None or not self.started:
+                if ready is not None or not (self.started or self.framing.commit_after):
                     frames = b"" if ready is None else self.framing.from_ready(ready)
                     await self.side_ended()
                     if not self.client_gone:
@@ -105,7 +105,7 @@ class PushedAnswer(StreamAnswer):
         task, waiter, source, loop = self._task, self._waiter, self._source, self._loop
         if waiter.done() or task is None:
             return
-        if self._side is not None or self.client_gone:
+        if self._side is not None or self.client_gone or not self.started:
             waiter.set_result(None)
             return
         while (ready := source.take()) is not None:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 import anyio.to_thread
 from starlette.requests import Request
+from starlette.types import ASGIApp
 
 from .errors import DualModeError
 from .formats import TERMINAL_ID, Format
@@ -32,6 +33,7 @@ __all__ = [
     "DecidingSource",
     "FrameSource",
     "OpensForRequest",
+    "OtherAnswer",
     "Ready",
     "close_source",
     "open_source",
@@ -53,6 +55,18 @@ class Asked:
 
 
 _FROM_THE_BEGINNING = Asked(streams=True, last_event_id=None)
+
+
+class OtherAnswer(Exception):
+    """Raised by a source before its first item: the request is answered by something else, and that is no error.
+
+    Attributes:
+        response: The other answer, an ASGI application.
+    """
+
+    def __init__(self, response: ASGIApp) -> None:
+        super().__init__("The request has another answer.")
+        self.response = response
 
 
 class OpensForRequest(Protocol):

@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dual_mode_streaming import errors
-from dual_mode_streaming.client_options import Reconnect, StreamOptions
+from dual_mode_streaming.client.options import Reconnect, StreamOptions
+from dual_mode_streaming.client.places import Places
+from dual_mode_streaming.client.reconnecting import Session, State
+from dual_mode_streaming.client.replies import Answer, retry_after
 from dual_mode_streaming.events import ServerSentEvent
 from dual_mode_streaming.formats import format_for
-from dual_mode_streaming.places import Places
-from dual_mode_streaming.reconnecting import Session, State
-from dual_mode_streaming.replies import Answer, retry_after
 
 SSE, NDJSON, SEQ = "text/event-stream", "application/x-ndjson", "application/json-seq"
 ATTEMPTS = 3

@@ -31,6 +31,7 @@ from dual_mode_streaming.streams import Streams
 
 from .dialects import AISDK, ALL, Dialect, OllamaChat, OllamaGenerate, OpenAIChat, OpenAIResponses, dialects_named
 from .kept import Kept, KeptAnswers
+from .fold import CompletionFold
 from .keys import api_key
 from .models.base import Events, Model, serves
 from .serving import Asking, DialectResponse, OnAnswer, refusal
@@ -91,6 +92,7 @@ def llm_router(
         ValueError: There is no dialect of a name, or an option is out of its range.
     """
     options = Options(
+        fold=CompletionFold(),
         heartbeat=heartbeat,
         commit_after=commit_after,
         deadline=deadline,

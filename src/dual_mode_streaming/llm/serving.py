@@ -13,13 +13,14 @@ from secrets import token_hex
 from time import time
 from typing import Any, TypeAlias
 
+import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dual_mode_streaming.entries import Entry
 from dual_mode_streaming.errors import DualModeError, Problem, RemoteError, StreamAborted, problem_from
 from dual_mode_streaming.events import Outcome, ServerSentEvent
-from dual_mode_streaming.exchange import DECIDED_HEADERS, Exchange
+from dual_mode_streaming.exchange import DECIDED_HEADERS, READ_BEFORE_CUT, Exchange
 from dual_mode_streaming.folds import Fold
 from dual_mode_streaming.formats import TERMINAL_ID, Format
 from dual_mode_streaming.jsonbytes import encode_json
@@ -77,7 +78,7 @@ class DialectResponse(DualModeResponse):
     Args:
         asking: The request.
         events: What the model says: anything that is a source.
-        options: The options of the response. What concerns the mode and the fold does not count.
+        options: The options of the response, with a `CompletionFold`. What concerns the mode does not count.
         on_finish: Told of the end, in both modes.
         renderer: Writes the stream; None for the dialect's usual one.
     """
@@ -178,8 +179,13 @@ class _DialectExchange(Exchange):
         await answer(self._scope, self._receive, self._send)
 
     async def _last_words(self, answer: Any, outcome: Outcome, error: Exception | None) -> None:
-        if isinstance(error, StreamAborted) and not answer.client_gone:
-            raise error  # the model wants the connection to break
+        begun = answer.started or answer.has_frames
+        if isinstance(error, StreamAborted) and begun and not answer.client_gone:
+            # The model wants the connection to break. What it had said before is sent, as it would have been.
+            if answer.has_frames:
+                await answer.last_words(answer.framing.take(), more=True)
+                await anyio.sleep(READ_BEFORE_CUT)
+            raise error
         await super()._last_words(answer, outcome, error)
 
 

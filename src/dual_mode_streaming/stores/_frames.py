@@ -1,14 +1,15 @@
 """Records as bytes, for engines that keep and carry bytes.
 
-A frame is one record without its number: four bytes of length (of all that follows), two bytes that hold whether it is
-final (the top bit) and how long the name of the event is, then the name, then the data. Frames of successive records are
-put together without anything between them; who reads them knows the number of the first. The scripts of Redis know this
-layout too.
+A frame is one record without its number: four bytes of length (of all that follows), two bytes that hold whether it
+is final (the top bit) and how long the name of the event is, then the name, then the data. Frames of successive records
+are put together without anything between them; who reads them knows the number of the first. The scripts of Redis know
+this layout too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from struct import Struct
 
 from .base import Record
@@ -57,7 +58,7 @@ def check_numbers(records: Sequence[Record]) -> None:
     Raises:
         ValueError: They are not.
     """
-    for before, record in zip(records, records[1:], strict=False):
+    for before, record in pairwise(records):
         if record.seq != before.seq + 1:
             raise ValueError(f"the record after {before.seq} has the number {record.seq}")
         if before.final:

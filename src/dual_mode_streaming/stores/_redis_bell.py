@@ -14,21 +14,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from redis.exceptions import RedisError
 
-from ..errors import StoreError
+from dual_mode_streaming.errors import StoreError
+
 from ._frames import unpack
 from .bells import Bell, Bells
 
-__all__ = ["RedisBell"]
+__all__ = ["RedisBell", "unreachable"]
 
 SILENCE = 5.0
 """Seconds without a message after which the connection is asked whether it is alive, and then given up."""
 
-LONGEST_PAUSE = 1.0
-"""Seconds between two attempts to connect, at most."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+"""Seconds between two attempts to connect; they double."""
 
 
 class RedisBell:
@@ -54,6 +55,8 @@ class RedisBell:
         self._sending = asyncio.Lock()
         """Keeps requests for channels in the order in which they were decided."""
         self._task: asyncio.Task[None] | None = None
+        self._lost_at: float | None = None
+        """Since when there is no connection; None if there is one."""
 
     @asynccontextmanager
     async def watch(self, run_id: str) -> AsyncIterator[Bell]:
@@ -67,7 +70,7 @@ class RedisBell:
                 async with asyncio.timeout(self._patience):
                     await self._ask(run_id)
             except (RedisError, OSError, TimeoutError) as error:
-                raise _unreachable(error) from error
+                raise unreachable(error) from error
             yield bell
 
     async def aclose(self) -> None:
@@ -96,25 +99,84 @@ class RedisBell:
     # --- in the task ---------------------------------------------------------------------------------
 
     async def _keep_listening(self) -> None:
-        """Listen on one connection after the other, until nobody watches or there is none for too long."""
+        """Listen on one connection after the other, until there is none for too long."""
         loop = asyncio.get_running_loop()
-        lost_at, pause = loop.time(), 0.02
+        self._lost_at, pause = loop.time(), SHORTEST_PAUSE
         while True:
-            connected = False
+            pubsub = self._connect()
             try:
-                async for _ in self._listen():
-                    if not connected:
-                        connected, pause = True, 0.02
-                lost_at = loop.time()
+                await self._listen(pubsub)
             except (RedisError, OSError, TimeoutError) as error:
-                if connected:
-                    lost_at = loop.time()
-                if not self._bells:
-                    return self._give_up(_unreachable(error))
-                if loop.time() + pause - lost_at > self._patience:
-                    return self._give_up(_unreachable(error))
+                failure = unreachable(error)
             except Exception as error:
-                self._give_up(_unreachable(error))
+                self._give_up(unreachable(error))
                 raise
+            finally:
+                self._pubsub = None
+                with suppress(RedisError, OSError):
+                    await pubsub.aclose()
+            if self._lost_at is None:
+                self._lost_at, pause = loop.time(), SHORTEST_PAUSE
+            if not self._bells or loop.time() + pause - self._lost_at > self._patience:
+                self._give_up(failure)
+                return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _listen(self, pubsub: Any) -> NoReturn:
+        async with asyncio.timeout(self._patience), self._sending:
+            self._forget()
+            if self._runs:
+                await pubsub.subscribe(*self._runs)
+            self._pubsub = pubsub
+        asked = False
+        while True:
+            message = await pubsub.get_message(timeout=SILENCE)
+            if message is not None:
+                asked = False
+                self._lost_at = None
+                self._hear(message["type"], message["channel"], message["data"])
+            elif asked:
+                raise TimeoutError
+            else:
+                asked = True
+                async with asyncio.timeout(self._patience), self._sending:
+                    if left := self._forget():
+                        await pubsub.unsubscribe(*left)
+                    await pubsub.ping()
+
+    def _hear(self, kind: str, channel: bytes, data: bytes) -> None:
+        run_id = self._runs.get(channel)
+        if run_id is None:
+            return
+        if kind == "message":
+            first, _, frames = data.partition(b":")
+            self._bells.ring(run_id, unpack(frames, int(first)) if frames else ())
+        elif kind == "subscribe":
+            confirmed = self._confirmed[channel]
+            if confirmed.done():  # it has been so before: this is another connection
+                self._bells.ring(run_id)
+            else:
+                confirmed.set_result(None)
+
+    def _forget(self) -> list[bytes]:
+        """Forget the channels that nobody watches any more, and give them."""
+        left = [channel for channel, run_id in self._runs.items() if run_id not in self._bells]
+        for channel in left:
+            del self._runs[channel]
+            self._confirmed.pop(channel).cancel()
+        return left
+
+    def _give_up(self, error: StoreError) -> None:
+        confirmed, self._confirmed = self._confirmed, {}
+        self._runs = {}
+        for future in confirmed.values():
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # whoever waited for it may have left
+        self._bells.fail(error)
+
+
+def unreachable(error: BaseException) -> StoreError:
+    """Make the error for users. Its text says what happened, and nothing of where: clients may see it."""
+    return StoreError(f"Redis cannot be reached, or refuses the command ({type(error).__name__}).")

@@ -1,7 +1,7 @@
 """The scripts of `RedisStore`: each is one atomic step on the server.
 
-A run has two keys in one hash slot: `head`, a hash, and `log`, a stream whose ids are `<seq>-0`. An entry of the log has
-one field, `r`, with the frame of one record (`_frames.py` has the layout). The fields of `head`:
+A run has two keys in one hash slot: `head`, a hash, and `log`, a stream whose ids are `<seq>-0`. An entry of the log
+has one field, `r`, with the frame of one record (`_frames.py` has the layout). The fields of `head`:
 
     epoch, owner, key           as the run was begun; the last two may be missing
     first, last                 numbers of the oldest record that is kept, and of the newest
@@ -215,8 +215,8 @@ return {'ok'}
 
 POINT = Script(
     _POINT := """\
--- Let a key point to a run, unless another has come first. KEYS: pointer. ARGV: the run it was seen to point to, of which
--- nothing is left; the run it shall point to; its life. The answer is the run it points to now.
+-- Let a key point to a run, unless another has come first. KEYS: pointer. ARGV: the run it was seen to point to, of
+-- which nothing is left; the run it shall point to; its life. The answer is the run it points to now.
 local points = redis.call('GET', KEYS[1])
 if points and points ~= ARGV[1] and points ~= ARGV[2] then
   return points

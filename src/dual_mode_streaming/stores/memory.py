@@ -15,6 +15,9 @@ from .bells import Bells
 
 __all__ = ["MemoryStore"]
 
+SWEEP_EVERY = 10.0
+"""Seconds after which a new run lets those go that are over their time, if nobody calls `expire`."""
+
 
 @dataclass(slots=True)
 class _Kept:
@@ -78,6 +81,7 @@ class MemoryStore(Store):
         self._runs: dict[str, _Kept] = {}
         self._by_key: dict[tuple[str | None, str], str] = {}
         self._bells = Bells()
+        self._swept = monotonic()
 
     async def claim(self, run: NewRun) -> Head:
         """Begin a run, or find the one that was begun with the same owner and key."""
@@ -85,7 +89,7 @@ class MemoryStore(Store):
             known = self._by_key.get((run.owner, run.key))
             if known is not None and (kept := self._found(known)) is not None:
                 return kept.head()
-        if len(self._runs) >= self._max_runs:
+        if len(self._runs) >= self._max_runs or monotonic() - self._swept > SWEEP_EVERY:
             self._sweep()
             if len(self._runs) >= self._max_runs:
                 raise StoreError(f"The store has max_runs={self._max_runs} runs and takes no more.")
@@ -160,7 +164,7 @@ class MemoryStore(Store):
         """Do nothing: there is nothing to let go of but the runs."""
 
     def _sweep(self) -> int:
-        now = monotonic()
+        now = self._swept = monotonic()
         over = [run_id for run_id, kept in self._runs.items() if kept.over_at <= now]
         for run_id in over:
             self._delete(run_id)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .report import LawBroken, Probe, Report
     from .rules import ASGIViolation, ClientGone
     from .server import live_server
+    from .storing import check_store
     from .transport import StreamingASGITransport
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "TCPProxy",
     "WatchedSource",
     "check_dual_mode",
+    "check_store",
     "crash_after",
     "hang_after",
     "live_server",
@@ -56,6 +58,7 @@ _HOMES = {
     "TCPProxy": "proxy",
     "WatchedSource": "faults",
     "check_dual_mode": "laws",
+    "check_store": "storing",
     "crash_after": "faults",
     "hang_after": "faults",
     "live_server": "server",

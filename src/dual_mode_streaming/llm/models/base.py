@@ -28,6 +28,7 @@ class Model(Protocol):
     @property
     def names(self) -> Sequence[str]:
         """The names under which clients ask for it, the usual one first. None at all means that any name will do."""
+        ...
 
     def generate(self, request: Request) -> Events:
         """Answer a request.
@@ -35,6 +36,7 @@ class Model(Protocol):
         Raises:
             ModelError: It cannot.
         """
+        ...
 
 
 def serves(model: Model, name: str) -> bool:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import is_dataclass
 from typing import Any
 
-from .errors import UnexpectedAnswer
-from .jsonbytes import decode_json
+from dual_mode_streaming.errors import UnexpectedAnswer
+from dual_mode_streaming.jsonbytes import decode_json
 
 __all__ = ["Converter", "convert", "converter_for"]
 

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from ._client_base import (
+from dual_mode_streaming.errors import DualModeError, RequestFailed
+from dual_mode_streaming.events import ServerSentEvent
+from dual_mode_streaming.modes import ResponseMode
+
+from .base import (
     ERROR_BYTES,
     Call,
     StreamBase,
@@ -20,9 +24,6 @@ from ._client_base import (
     request_failed,
     typed_value,
 )
-from .errors import DualModeError, RequestFailed
-from .events import ServerSentEvent
-from .modes import ResponseMode
 from .reconnecting import Session, State
 
 if TYPE_CHECKING:

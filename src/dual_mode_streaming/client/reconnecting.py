@@ -23,16 +23,17 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any, cast
 
-from .client_options import StreamOptions
-from .errors import (
+from dual_mode_streaming.errors import (
     DualModeError,
     ProtocolError,
     RequestFailed,
     StreamInterrupted,
     UnexpectedAnswer,
 )
-from .events import ServerSentEvent
-from .modes import ResponseMode
+from dual_mode_streaming.events import ServerSentEvent
+from dual_mode_streaming.modes import ResponseMode
+
+from .options import StreamOptions
 from .places import Places
 from .reading import CONTROL, DocumentReader, Reader, accept_header, reader_for
 from .replies import Answer, problem_error, remote_error, unreadable

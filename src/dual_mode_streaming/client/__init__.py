@@ -17,11 +17,11 @@ Rules of the client:
 
 from __future__ import annotations
 
-from ._async_client import DualModeClient
-from ._async_stream import AsyncStream
-from ._sync_client import DualModeSyncClient
-from ._sync_stream import SyncStream
-from .client_options import Reconnect
+from .async_client import DualModeClient
+from .async_stream import AsyncStream
+from .options import Reconnect
 from .replies import Answer
+from .sync_client import DualModeSyncClient
+from .sync_stream import SyncStream
 
 __all__ = ["Answer", "AsyncStream", "DualModeClient", "DualModeSyncClient", "Reconnect", "SyncStream"]

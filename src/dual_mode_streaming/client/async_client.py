@@ -1,49 +1,52 @@
-"""The client for programs without an event loop. `client` says what holds for both."""
+"""The client for asyncio and trio. `client` says what holds for both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from ._client_base import (
+from dual_mode_streaming.modes import JSON
+
+from .async_stream import AsyncStream
+from .base import (
     Call,
     ClientBase,
     request_failed,
     require_httpx2,
     stream_friendly,
 )
-from ._sync_stream import SyncStream
-from .client_options import Reconnect, StreamOptions
-from .modes import JSON
+from .options import Reconnect, StreamOptions
 from .reconnecting import Session
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["DualModeSyncClient"]
+__all__ = ["DualModeClient"]
 
 Value = TypeVar("Value")
-Refresh = Callable[[], Mapping[str, str] | None]
+Refresh = Callable[[], Awaitable[Mapping[str, str] | None] | Mapping[str, str] | None]
 
 
-class DualModeSyncClient(ClientBase):
+class DualModeClient(ClientBase):
     """Reads dual-mode endpoints, and other servers of JSON, server-sent events and lines of JSON.
 
-    It is a context manager. It can be used by many threads at once.
+    It is a context manager. It can be used by many tasks at once.
 
     Args:
         base_url: What stands before the URLs of the requests.
-        client: An `httpx2.Client` of your own, which you close. Then there can be no `base_url` and no options.
+        client: An `httpx2.AsyncClient` of your own, which you close. Then there can be no `base_url` and no options.
         refresh: Called when a request is answered with 401; gives the headers to send from then on, such as
-            `{"Authorization": "Bearer ..."}`, or None to let the 401 stand. The request is then sent once more.
+            `{"Authorization": "Bearer ..."}`, or None to let the 401 stand. The request is then sent once more. A
+            function or a coroutine function.
         reconnect: When streams are connected again; `Reconnect(attempts=1)` for never.
         idle_timeout: How many seconds a stream may be silent, heartbeats included; None for no bound.
         max_event_size: The largest event, line or record of a stream in bytes; None for no bound.
         media_type: The media type that streams are asked for first; None for server-sent events.
         require_done: Whether server-sent events that end cleanly without `done` or `[DONE]` count as cut. Say False
             for a server that sends neither.
-        options: The options of `httpx2.Client`: headers, auth, proxy, verify, timeout, transport and others.
+        options: The options of `httpx2.AsyncClient`: headers, auth, proxy, verify, timeout, transport and others.
 
     Raises:
         ImportError: httpx2 is not installed; it comes with the extra `client`.
@@ -55,7 +58,7 @@ class DualModeSyncClient(ClientBase):
         self,
         base_url: str = "",
         *,
-        client: httpx2.Client | None = None,
+        client: httpx2.AsyncClient | None = None,
         refresh: Refresh | None = None,
         reconnect: Reconnect | None = None,
         idle_timeout: float | None = 60.0,
@@ -71,7 +74,7 @@ class DualModeSyncClient(ClientBase):
         http = client
         if http is None:
             try:
-                http = httpx2.Client(base_url=base_url, **stream_friendly(options))
+                http = httpx2.AsyncClient(base_url=base_url, **stream_friendly(options))
             except httpx2.InvalidURL as error:
                 raise request_failed(error) from error
         elif base_url or options:
@@ -79,28 +82,28 @@ class DualModeSyncClient(ClientBase):
         super().__init__(http, client is None, stream_options, idle_timeout)
         self.refresh = refresh
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(
+    async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        await self.aclose()
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close all connections. A client that was given is left open."""
         if self._owned:
-            self._http.close()
+            await self._http.aclose()
 
     @overload
-    def request(
+    async def request(
         self, method: str, url: str, *, type: type[Value], json: Any = None, fold: Any = None, **options: Any
     ) -> Value: ...
     @overload
-    def request(
+    async def request(
         self, method: str, url: str, *, type: Any = None, json: Any = None, fold: Any = None, **options: Any
     ) -> Any: ...
-    def request(
+    async def request(
         self,
         method: str,
         url: str,
@@ -135,8 +138,8 @@ class DualModeSyncClient(ClientBase):
         """
         call = Call(method, url, json, None, options, streams=False)
         batch = StreamOptions(Reconnect(attempts=1), self._options.require_done, self._options.max_event_size, JSON)
-        with SyncStream(self.send, call, Session(method, batch), fold) as stream:
-            return stream.value(type)
+        async with AsyncStream(self.send, call, Session(method, batch), fold) as stream:
+            return await stream.value(type)
 
     def stream(
         self,
@@ -154,7 +157,7 @@ class DualModeSyncClient(ClientBase):
         idle_timeout: float | EllipsisType | None = ...,
         max_event_size: int | EllipsisType | None = ...,
         **options: Any,
-    ) -> SyncStream:
+    ) -> AsyncStream:
         """Ask for a stream: a context manager over its events, which connects when it is entered.
 
         Args:
@@ -185,9 +188,9 @@ class DualModeSyncClient(ClientBase):
             last_event_id=last_event_id,
             repeatable=call.repeatable,
         )
-        return SyncStream(self.send, call, session, fold)
+        return AsyncStream(self.send, call, session, fold)
 
-    def send(self, call: Call, session: Session) -> httpx2.Response:
+    async def send(self, call: Call, session: Session) -> httpx2.Response:
         """Send the request of a stream; once more if it is not authorized and a refresh gives other headers.
 
         Raises:
@@ -200,13 +203,13 @@ class DualModeSyncClient(ClientBase):
         try:
             while True:
                 request, sending = self.request_for(call, session)
-                response: httpx2.Response = self._http.send(request, stream=True, **sending)
+                response: httpx2.Response = await self._http.send(request, stream=True, **sending)
                 if response.status_code != 401 or refresh is None or unauthorized is not None or not call.repeatable:
                     return response
                 unauthorized = response
                 given = refresh()
-                if not self.refreshed(given):
+                if not self.refreshed(await given if isawaitable(given) else given):
                     return response
-                response.close()
+                await response.aclose()
         except httpx2.RequestError as error:
             raise request_failed(error) from error

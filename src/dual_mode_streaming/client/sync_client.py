@@ -1,51 +1,50 @@
-"""The client for asyncio and trio. `client` says what holds for both."""
+"""The client for programs without an event loop. `client` says what holds for both."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from inspect import isawaitable
+from collections.abc import Callable, Mapping
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from ._async_stream import AsyncStream
-from ._client_base import (
+from dual_mode_streaming.modes import JSON
+
+from .base import (
     Call,
     ClientBase,
     request_failed,
     require_httpx2,
     stream_friendly,
 )
-from .client_options import Reconnect, StreamOptions
-from .modes import JSON
+from .options import Reconnect, StreamOptions
 from .reconnecting import Session
+from .sync_stream import SyncStream
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["DualModeClient"]
+__all__ = ["DualModeSyncClient"]
 
 Value = TypeVar("Value")
-Refresh = Callable[[], Awaitable[Mapping[str, str] | None] | Mapping[str, str] | None]
+Refresh = Callable[[], Mapping[str, str] | None]
 
 
-class DualModeClient(ClientBase):
+class DualModeSyncClient(ClientBase):
     """Reads dual-mode endpoints, and other servers of JSON, server-sent events and lines of JSON.
 
-    It is a context manager. It can be used by many tasks at once.
+    It is a context manager. It can be used by many threads at once.
 
     Args:
         base_url: What stands before the URLs of the requests.
-        client: An `httpx2.AsyncClient` of your own, which you close. Then there can be no `base_url` and no options.
+        client: An `httpx2.Client` of your own, which you close. Then there can be no `base_url` and no options.
         refresh: Called when a request is answered with 401; gives the headers to send from then on, such as
-            `{"Authorization": "Bearer ..."}`, or None to let the 401 stand. The request is then sent once more. A
-            function or a coroutine function.
+            `{"Authorization": "Bearer ..."}`, or None to let the 401 stand. The request is then sent once more.
         reconnect: When streams are connected again; `Reconnect(attempts=1)` for never.
         idle_timeout: How many seconds a stream may be silent, heartbeats included; None for no bound.
         max_event_size: The largest event, line or record of a stream in bytes; None for no bound.
         media_type: The media type that streams are asked for first; None for server-sent events.
         require_done: Whether server-sent events that end cleanly without `done` or `[DONE]` count as cut. Say False
             for a server that sends neither.
-        options: The options of `httpx2.AsyncClient`: headers, auth, proxy, verify, timeout, transport and others.
+        options: The options of `httpx2.Client`: headers, auth, proxy, verify, timeout, transport and others.
 
     Raises:
         ImportError: httpx2 is not installed; it comes with the extra `client`.
@@ -57,7 +56,7 @@ class DualModeClient(ClientBase):
         self,
         base_url: str = "",
         *,
-        client: httpx2.AsyncClient | None = None,
+        client: httpx2.Client | None = None,
         refresh: Refresh | None = None,
         reconnect: Reconnect | None = None,
         idle_timeout: float | None = 60.0,
@@ -73,7 +72,7 @@ class DualModeClient(ClientBase):
         http = client
         if http is None:
             try:
-                http = httpx2.AsyncClient(base_url=base_url, **stream_friendly(options))
+                http = httpx2.Client(base_url=base_url, **stream_friendly(options))
             except httpx2.InvalidURL as error:
                 raise request_failed(error) from error
         elif base_url or options:
@@ -81,28 +80,28 @@ class DualModeClient(ClientBase):
         super().__init__(http, client is None, stream_options, idle_timeout)
         self.refresh = refresh
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        self.close()
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close all connections. A client that was given is left open."""
         if self._owned:
-            await self._http.aclose()
+            self._http.close()
 
     @overload
-    async def request(
+    def request(
         self, method: str, url: str, *, type: type[Value], json: Any = None, fold: Any = None, **options: Any
     ) -> Value: ...
     @overload
-    async def request(
+    def request(
         self, method: str, url: str, *, type: Any = None, json: Any = None, fold: Any = None, **options: Any
     ) -> Any: ...
-    async def request(
+    def request(
         self,
         method: str,
         url: str,
@@ -137,8 +136,8 @@ class DualModeClient(ClientBase):
         """
         call = Call(method, url, json, None, options, streams=False)
         batch = StreamOptions(Reconnect(attempts=1), self._options.require_done, self._options.max_event_size, JSON)
-        async with AsyncStream(self.send, call, Session(method, batch), fold) as stream:
-            return await stream.value(type)
+        with SyncStream(self.send, call, Session(method, batch), fold) as stream:
+            return stream.value(type)
 
     def stream(
         self,
@@ -156,7 +155,7 @@ class DualModeClient(ClientBase):
         idle_timeout: float | EllipsisType | None = ...,
         max_event_size: int | EllipsisType | None = ...,
         **options: Any,
-    ) -> AsyncStream:
+    ) -> SyncStream:
         """Ask for a stream: a context manager over its events, which connects when it is entered.
 
         Args:
@@ -187,9 +186,9 @@ class DualModeClient(ClientBase):
             last_event_id=last_event_id,
             repeatable=call.repeatable,
         )
-        return AsyncStream(self.send, call, session, fold)
+        return SyncStream(self.send, call, session, fold)
 
-    async def send(self, call: Call, session: Session) -> httpx2.Response:
+    def send(self, call: Call, session: Session) -> httpx2.Response:
         """Send the request of a stream; once more if it is not authorized and a refresh gives other headers.
 
         Raises:
@@ -202,13 +201,13 @@ class DualModeClient(ClientBase):
         try:
             while True:
                 request, sending = self.request_for(call, session)
-                response: httpx2.Response = await self._http.send(request, stream=True, **sending)
+                response: httpx2.Response = self._http.send(request, stream=True, **sending)
                 if response.status_code != 401 or refresh is None or unauthorized is not None or not call.repeatable:
                     return response
                 unauthorized = response
                 given = refresh()
-                if not self.refreshed(await given if isawaitable(given) else given):
+                if not self.refreshed(given):
                     return response
-                await response.aclose()
+                response.close()
         except httpx2.RequestError as error:
             raise request_failed(error) from error

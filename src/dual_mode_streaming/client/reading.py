@@ -16,13 +16,14 @@ from typing import Any
 
 import orjson
 
-from .client_options import StreamOptions
-from .errors import ProtocolError
-from .events import ServerSentEvent
-from .jsonbytes import decode_json, encode_json, has_long_digits
-from .jsonlines import ErrorLine, JSONSeqDecoder, NDJSONDecoder, open_line
-from .modes import JSON, JSON_LINES, JSON_SEQ, NDJSON, SSE, ResponseMode
-from .sse import SSEDecoder
+from dual_mode_streaming.errors import ProtocolError
+from dual_mode_streaming.events import ServerSentEvent
+from dual_mode_streaming.jsonbytes import decode_json, encode_json, has_long_digits
+from dual_mode_streaming.jsonlines import ErrorLine, JSONSeqDecoder, NDJSONDecoder, open_line
+from dual_mode_streaming.modes import JSON, JSON_LINES, JSON_SEQ, NDJSON, SSE, ResponseMode
+from dual_mode_streaming.sse import SSEDecoder
+
+from .options import StreamOptions
 
 __all__ = ["CONTROL", "DocumentReader", "Reader", "accept_header", "reader_for"]
 

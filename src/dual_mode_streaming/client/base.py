@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
-from .client_options import Reconnect, StreamOptions
-from .errors import DualModeError, ProtocolError, RequestFailed
-from .events import ServerSentEvent
-from .folds import Fold, as_fold, collect
-from .jsonbytes import decode_json, encode_json
-from .modes import JSON, ResponseMode
+from dual_mode_streaming.errors import DualModeError, ProtocolError, RequestFailed
+from dual_mode_streaming.events import ServerSentEvent
+from dual_mode_streaming.folds import Fold, as_fold, collect
+from dual_mode_streaming.jsonbytes import decode_json, encode_json
+from dual_mode_streaming.modes import JSON, ResponseMode
+
+from .options import Reconnect, StreamOptions
 from .reconnecting import Session
 from .replies import Answer
 from .typed import convert, converter_for

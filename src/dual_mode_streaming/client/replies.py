@@ -14,8 +14,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from .errors import RemoteError, UnexpectedAnswer
-from .jsonbytes import decode_json
+from dual_mode_streaming.errors import RemoteError, UnexpectedAnswer
+from dual_mode_streaming.jsonbytes import decode_json
 
 __all__ = ["Answer", "media_type_of", "problem_error", "remote_error", "retry_after", "unreadable"]
 

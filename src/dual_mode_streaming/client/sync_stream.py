@@ -8,7 +8,11 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ._client_base import (
+from dual_mode_streaming.errors import DualModeError, RequestFailed
+from dual_mode_streaming.events import ServerSentEvent
+from dual_mode_streaming.modes import ResponseMode
+
+from .base import (
     ERROR_BYTES,
     Call,
     StreamBase,
@@ -17,9 +21,6 @@ from ._client_base import (
     request_failed,
     typed_value,
 )
-from .errors import DualModeError, RequestFailed
-from .events import ServerSentEvent
-from .modes import ResponseMode
 from .reconnecting import Session, State
 
 if TYPE_CHECKING:
