@@ -1,8 +1,10 @@
 """The engines that tests share. Each test has a prefix of its own in them, so none sees the runs of another."""
 
 import secrets
+import time
 
 import pytest
+from redis import Redis
 
 from stores.engines import REDIS, VALKEY, nats, redis_like
 
@@ -27,6 +29,12 @@ def cluster_engine(tmp_path_factory):
     engine = redis_like(
         VALKEY, tmp_path_factory.mktemp("cluster"), "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"
     )
+    with Redis(port=engine.port) as client:
+        client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        for _ in range(1000):
+            if client.execute_command("CLUSTER INFO")["cluster_state"] == "ok":
+                break
+            time.sleep(0.01)  # a node takes a moment to believe that it is all there is, and tells nobody when
     yield engine
     engine.stop()
 

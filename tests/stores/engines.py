@@ -120,3 +120,12 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def store_on(kind, address, prefix, **options):
+    """Make a store of one kind for the engine that listens there."""
+    from dual_mode_streaming.stores import NATSStore, RedisStore
+
+    if kind == "nats":
+        return NATSStore(f"nats://{address}", prefix=prefix, **options)
+    return RedisStore(f"redis://{address}", prefix=prefix, **options)
