@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .events import Outcome, ServerSentEvent
     from .folds import Fold, collect, concat, last, to_list
     from .modes import ResponseMode, detect_mode, negotiate
+    from .runs import Runs
     from .streaming import DualModeResponse
     from .streams import Streams
 
@@ -28,6 +29,7 @@ __all__ = [
     "Fold",
     "Outcome",
     "ResponseMode",
+    "Runs",
     "ServerSentEvent",
     "Streams",
     "collect",
@@ -48,6 +50,7 @@ _HOMES = {
     "Fold": "folds",
     "Outcome": "events",
     "ResponseMode": "modes",
+    "Runs": "runs",
     "ServerSentEvent": "events",
     "Streams": "streams",
     "collect": "folds",

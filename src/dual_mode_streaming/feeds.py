@@ -24,7 +24,7 @@ from typing import Protocol
 from .errors import DualModeError, EpochChanged, HistoryTrimmed, ProducerLost, RunExpired, RunNotFound, StoreError
 from .flow import TURN_SECONDS
 from .lifecycle import logger
-from .producing import NEWEST, pauses
+from .producing import pauses
 from .runrecords import ERROR, event_id, failure_of, problem_json
 from .sharedlog import Published, SharedLog
 from .stores.base import Head, Record, RunState, Store, Watch
@@ -113,6 +113,13 @@ class Feed:
             if self._opened.done() and not self._opened.cancelled():
                 self._opened.exception()  # it was told
 
+    async def aclose(self, failure: DualModeError) -> None:
+        """End the feed, although it has users: they are told why."""
+        self._fail(failure)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
     @property
     def known(self) -> int:
         """The number of the newest record that is known."""
@@ -155,8 +162,13 @@ class Feed:
         task = self._fetches.get(seq)
         if task is None:
             task = self._fetches[seq] = self._loop.create_task(self._fetch(seq))
-            task.add_done_callback(lambda done: self._fetches.pop(seq, None) and done.cancelled() or done.exception())
+            task.add_done_callback(lambda done: self._fetched(seq, done))
         return task
+
+    def _fetched(self, seq: int, task: asyncio.Task[SharedLog]) -> None:
+        del self._fetches[seq]
+        if not task.cancelled():
+            task.exception()  # whoever wants the page has asked the task too
 
     async def _fetch(self, seq: int) -> SharedLog:
         try:
@@ -188,13 +200,16 @@ class Feed:
         except Exception:
             logger.exception("following a run failed")
             failure = StoreError("The run cannot be followed.")
+        self._fail(failure)
+
+    def _fail(self, failure: DualModeError) -> None:
         self._forget(self)
-        if self._opened.done():
+        if not self._opened.done():
+            self._opened.set_exception(failure)
+        elif self.final is None and self.failure is None:
             self.failure = failure
             self.ended.set()
             self._ring()
-        else:
-            self._opened.set_exception(failure)
 
     async def _follow(self, after: int) -> None:
         down_since: float | None = None
@@ -225,7 +240,8 @@ class Feed:
             self._take(records)
         else:
             log.end = log.first = head.last + (head.state is not RunState.ENDED)
-        await self._catch_up()
+        if head.state is not RunState.LIVE or self.known < head.last:
+            await self._catch_up()
         self._opened.set_result(None)
 
     async def _listen(self, watch: Watch) -> None:
@@ -313,5 +329,3 @@ class Feed:
 
 async def _next(watch: Watch) -> Sequence[Record]:
     return await watch.next()
-
-

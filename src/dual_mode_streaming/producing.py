@@ -22,6 +22,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from .answers import check_size
@@ -277,10 +278,10 @@ class Producer:
                         async with asyncio.timeout(self._run.limits.lease / 3):
                             await self._work.wait()
                     except TimeoutError:
-                        await self._patiently(lambda: self._store.renew(run_id, epoch))
+                        await self._patiently(partial(self._store.renew, run_id, epoch))
                         continue
                 batch = self._batch()
-                await self._patiently(lambda batch=batch: self._store.append(run_id, epoch, batch))
+                await self._patiently(partial(self._store.append, run_id, epoch, batch))
                 for record in batch:
                     self._queue.popleft()
                     self._bytes -= len(record.data)
@@ -289,7 +290,7 @@ class Producer:
                     return
         except DualModeError as error:
             if isinstance(error, StoreError):
-                logger.error("the records of a run could not be written: %s", error)  # noqa: TRY400
+                logger.error("the records of a run could not be written: %s", error)
             self.stop(error)
         except Exception:
             logger.exception("the store broke")

@@ -18,6 +18,7 @@ their class. After that an error can only be told inside the stream.
 
 from __future__ import annotations
 
+from asyncio import _get_running_loop as running_loop
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from types import AsyncGeneratorType
@@ -187,7 +188,7 @@ class DualModeResponse(Response):
             and self.media_type is None
             and HEAD_REQUEST not in scope
             and source.ag_code.co_name != FASTAPI_WRAPPER
-            and runs_on_asyncio()
+            and running_loop() is not None  # as `runs_on_asyncio`, but without a call of Python
         )
         if plain:
             # What `registry_of` would find; an application that keeps its state elsewhere is asked there.

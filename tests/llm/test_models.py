@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -173,9 +174,13 @@ def test_a_cut_call_ends_with_length():
 async def test_a_script_fails_at_its_token(place, failure, kind, status):
     model = Simulator(script=lambda request: Script(fail_at=place, failure=failure))
     events = []
-    with pytest.raises(kind) as raised:
+
+    async def read():
         async for event in model.generate(ask()):
             events.append(event)
+
+    with pytest.raises(kind) as raised:
+        await read()
     assert len(events) == place
     assert raised.value.status == status
     if failure == "rate_limit":
@@ -308,7 +313,7 @@ def test_a_guard_ends_the_answer_before_what_may_not_be_said():
         Finish("content_filter"),
         Usage(1, 4),
     ]
-    assert operated(["fine, so far. "] + events, guard(without("secret"), hold_back=6)) == [
+    assert operated(["fine, so far. ", *events], guard(without("secret"), hold_back=6)) == [
         Text("fine, so far. "),
         Finish("content_filter"),
         Usage(1, 4),
@@ -331,7 +336,7 @@ def test_a_guard_that_holds_nothing_back_lets_the_beginning_pass():
 )
 def test_nothing_of_a_forbidden_phrase_is_said_however_it_is_cut(text, cuts, hold_back):
     places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    events = [Text(text[a:b]) for a, b in zip(places, places[1:], strict=False)] + [Finish()]
+    events = [Text(text[a:b]) for a, b in pairwise(places)] + [Finish()]
     said = fold_all(operated(events, guard(without("abx"), hold_back=hold_back))).first
     if "abx" in text:
         assert said.finish == "content_filter"

@@ -259,11 +259,11 @@ async def test_a_refusal_of_the_server_is_a_store_error(valkey_engine, prefix, r
     await store.aclose()
 
 
-@pytest.mark.parametrize("url", ["redis://:s3/cret@host:6379", "http://:s3cret@host", "", "redis://h?db=s3cret"])
+@pytest.mark.parametrize("url", ["redis://:a/s3cret@host:6379", "http://:s3cret@host", "", "redis://h?db=s3cret"])
 def test_a_url_that_cannot_be_used(url):
     with pytest.raises(ValueError) as caught:
         RedisStore(url)
-    assert "s3" not in "".join(traceback.format_exception(caught.value)).replace('s3cret@host",', "")
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -1}, {"max_connections": 0}, {"prefix": "a{b"}])

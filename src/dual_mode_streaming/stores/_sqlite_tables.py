@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any, NamedTuple
 
-from ..errors import RunEnded, RunNotFound, StoreError
+from dual_mode_streaming.errors import RunEnded, RunNotFound, StoreError
+
 from .base import PAGE_BYTES, Head, NewRun, Record, RunState
 
 __all__ = ["Row", "append", "claim", "close", "expire", "newest", "prepare", "read", "renew", "since"]
@@ -53,8 +54,8 @@ CREATE TABLE records (
 );
 """
 _COLUMNS = (
-    "run_id, epoch, owner, key, first, last, bytes, ended, touched, leased_until, max_items, max_bytes, ttl, ttl_after, "
-    "lease"
+    "run_id, epoch, owner, key, first, last, bytes, ended, touched, leased_until, "
+    "max_items, max_bytes, ttl, ttl_after, lease"
 )
 _OVER = "touched + CASE ended WHEN 0 THEN ttl ELSE ttl_after END <= ?"
 

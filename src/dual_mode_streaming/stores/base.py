@@ -149,6 +149,7 @@ class Watch(Protocol):
         Raises:
             StoreError: The engine cannot be reached any more. Watch anew.
         """
+        ...
 
 
 class Store(ABC):
@@ -198,8 +199,8 @@ class Store(ABC):
         """Give the head, and up to `limit` records whose number is larger than `after`, oldest first.
 
         Dropped records are left out: the first record may be later than `after + 1`. There may be fewer than `limit`,
-        so that a page stays in the size of `PAGE_BYTES`, but there is one if the run has one. With a limit of 0 only the
-        head is read. Records that are given belong to a state not older than the head.
+        so that a page stays in the size of `PAGE_BYTES`, but there is one if the run has one. With a limit of 0 only
+        the head is read. Records that are given belong to a state not older than the head.
 
         Raises:
             RunNotFound: There is no such run, or not any more.
@@ -234,7 +235,7 @@ class Store(ABC):
     async def expire(self) -> int:
         """Delete the runs that are over their time; give how many. Engines that do it by themselves give 0."""
 
-    async def open(self) -> None:
+    async def open(self) -> None:  # noqa: B027  an engine that needs no connection has nothing to open
         """Connect, and see that the engine is there. Verbs do it by themselves; this is for a clear start.
 
         Raises:

@@ -13,7 +13,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from ..errors import StoreError
+from dual_mode_streaming.errors import StoreError
+
 from .base import PAGE_BYTES, Record, Watch
 
 __all__ = ["Bell", "Bells"]

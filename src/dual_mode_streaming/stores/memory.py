@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from time import monotonic
 
-from ..errors import RunEnded, RunNotFound, StoreError
+from dual_mode_streaming.errors import RunEnded, RunNotFound, StoreError
+
 from .base import PAGE_BYTES, Head, NewRun, Record, RunState, Store, Watch
 from .bells import Bells
 

@@ -22,12 +22,14 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
-from ..errors import DualModeError, StoreError
+from dual_mode_streaming.errors import DualModeError, StoreError
+
 from . import _sqlite_tables as tables
 from .base import Head, NewRun, Record, Store, Watch
 from .bells import Bells
@@ -114,8 +116,9 @@ class SQLiteStore(Store):
         async with self._bells.hung(run_id) as bell:
             async with self._opening:
                 if self._tailer is None:
-                    self._tail, pos = await self._reader.run(self._connect_tail)
-                    self._tailer = asyncio.get_running_loop().create_task(self._go_after(self._tail, pos))
+                    tail, pos = await self._reader.run(self._connect_tail)
+                    self._tail = tail
+                    self._tailer = asyncio.get_running_loop().create_task(self._go_after(tail, pos))
             self._look.set()
             yield bell
 
@@ -168,7 +171,7 @@ class SQLiteStore(Store):
                 group, self._pending = self._pending, []
                 works = [work for work, _ in group]
                 try:
-                    results = await self._writer.run(lambda db, works=works: _transact(db, works))
+                    results = await self._writer.run(partial(_transact, works))
                 except StoreError as error:
                     results = [error] * len(group)
                 for (_, future), result in zip(group, results, strict=True):
@@ -189,7 +192,7 @@ class SQLiteStore(Store):
             _use_wal(db, self._busy_timeout)
             db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             if prepare:
-                (result,) = _transact(db, [tables.prepare])
+                (result,) = _transact([tables.prepare], db)
                 if result is not None:
                     raise result
         except BaseException:
@@ -279,7 +282,7 @@ class _Thread:
         executor.shutdown(wait=False)
 
 
-def _transact(db: sqlite3.Connection, works: Sequence[Work]) -> list[Any]:
+def _transact(works: Sequence[Work], db: sqlite3.Connection) -> list[Any]:
     """Do all of them in one transaction; give of each what it gave, or the error with which it refused."""
     results: list[Any] = []
     db.execute("BEGIN IMMEDIATE")
