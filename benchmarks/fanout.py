@@ -186,6 +186,7 @@ class Crowd:
                 waiting -= self._heads()
         while waiting:
             waiting -= self._heads(10)
+        time.sleep(0.2 + count / 5000)  # some libraries subscribe only after they have sent the head
         self._publisher = socket.create_connection(("127.0.0.1", port))
         self._publisher.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._publisher.setblocking(False)

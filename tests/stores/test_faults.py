@@ -15,7 +15,7 @@ from dual_mode_streaming.stores import Limits, NewRun, Record, RunState
 from dual_mode_streaming.testing import TCPProxy
 from stores.engines import VALKEY, nats, redis_like, store_on
 
-KINDS = ["redis", "nats"]
+KINDS = ["redis"]
 each_kind = pytest.mark.parametrize("kind", KINDS)
 TESTS = Path(__file__).parents[1]
 RUN = NewRun("run", "e1", owner="ann", key="k")
