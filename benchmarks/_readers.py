@@ -50,14 +50,17 @@ def ask(port: int, path: str, timeout: float = 10) -> bytes:
     return body
 
 
-def drain(port: int, path: str, connections: int, mark: int) -> Received:
-    """Read so many streams at the same time to their ends, and count a byte in all of them."""
+def drain(port: int, path: str, connections: int, mark: int, message: bytes | None = None) -> Received:
+    """Read so many streams at the same time to their ends, and count a byte in all of them.
+
+    The request is a GET of the path, or the message that is given in its place.
+    """
     received = Received(0, 0, b"")
     with selectors.EpollSelector() as selector, contextlib.ExitStack() as stack:
         for _ in range(connections):
             opened = stack.enter_context(connect(port))
             opened.setblocking(False)
-            opened.send(request(path))
+            opened.send(message or request(path))
             selector.register(opened, selectors.EVENT_READ)
         left = connections
         while left:

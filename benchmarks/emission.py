@@ -92,8 +92,8 @@ def compare(
 
     def measure(name: str, warms_up: bool) -> float:
         factory, thousands = variants[name]
-        # A thousand connections get the same number of events for all, as setting them up is a good part of it.
-        each = max(1, int(thousands * 1000 * share / connections)) if connections < 1000 else int(100 * share)
+        # Of a thousand connections each gets a hundred events from all, as setting it up is a good part of the cost.
+        each = 100 if connections == 1000 else max(1, int(thousands * 1000 * share / connections))
         each = max(1, each // 10) if warms_up else each
         spent, sizes[name] = cost(servers[factory], factory, shape, each, connections)
         return spent

@@ -229,9 +229,10 @@ class Crowd:
             wait = 1.0 if not per_second or sent == count else max(0.0, min(1.0, due - now))
             for key, _ in reading.select(wait):
                 if key.fileobj is self._publisher:
-                    if not key.fileobj.recv_into(_BUFFER):
+                    size = key.fileobj.recv_into(_BUFFER)
+                    if not size:
                         raise ConnectionError("the publisher was cut off")
-                    answered += 1
+                    answered += _BUFFER.count(b"HTTP/1.1 2", 0, size)  # an answer may come in two pieces
                     continue
                 size = key.fileobj.recv_into(_BUFFER)
                 if not size:

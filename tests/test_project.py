@@ -24,20 +24,28 @@ PACKAGE = "dual_mode_streaming"
 # unless some of them have lines of their own: then all have.
 # `__init__` is the front: it names what users import, so only what is written like a user's program imports from it.
 LINES = {
-    0: "errors _errors_capacity _errors_models _errors_peer _errors_root headers",
-    1: "events jsonbytes negotiation folds",
+    0: "errors _errors_capacity _errors_models _errors_peer _errors_root _errors_runs headers",
+    1: "events jsonbytes negotiation folds stores.base",
     2: (
         "_sse_paths sse jsonlines modes client.options client.places client.replies client.typed llm.events "
         "llm.requests"
     ),
     3: "flow sources inbox formats entries signals client.reading",
-    4: "tasks lifecycle streams options client.reconnecting llm.fold",
+    4: (
+        "tasks lifecycle streams options client.reconnecting llm.fold "
+        "stores.bells stores.memory stores._sqlite_tables stores.sqlite "
+        "stores._frames stores._nats_messages stores._redis_scripts"
+    ),
     5: (
         "answers batch stream pushed plain_life plain exchange streaming decorator drained client client.base "
         "client.async_stream client.sync_stream client.async_client client.sync_client llm.dialects "
         "llm.models llm.timings llm.shaping llm.serving llm.kept"
     ),
-    6: "fastapi sharedlog subscriptions crowd channels llm.router llm.keys",
+    6: (
+        "fastapi sharedlog subscriptions crowd channels llm.router llm.desk llm.keys "
+        "runrecords producing feeds followers runanswers runroutes workers runs stores "
+        "stores._nats_link stores._nats_bell stores._nats_history stores.nats stores._redis_bell stores.redis"
+    ),
     7: "__init__ testing llm",
     8: "playground examples pytest_plugin",
     9: "cli",

@@ -10,6 +10,7 @@ Rules:
 - `Prefer` (RFC 7240) is a hint for batches. It is followed only where the status can be asked for, at a route of ours.
 - `respond-async` alone means: do not wait. With `wait`, and with `wait` alone, it means: wait for so long at the most.
 - What is there already is always given.
+- A HEAD begins no run.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .headers import Preferences, parse_prefer
 from .jsonbytes import encode_json
 from .modes import Choice, ResponseMode, last_event_id
 from .sources import close_source
-from .streaming import DualModeResponse
+from .streaming import HEAD_REQUEST, DualModeResponse
 
 __all__ = ["Followed", "RunResponse"]
 
@@ -70,7 +71,7 @@ class RunResponse(DualModeResponse):
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send, *, in_plain_form: bool = False) -> None:
         try:
-            if scope["type"] == "http":
+            if scope["type"] == "http" and not (self.source is not None and _is_head(scope)):
                 choice = self._choose(scope)
                 # From here on the source is the run's.
                 source, self.source = self.source, None
@@ -119,6 +120,10 @@ class RunResponse(DualModeResponse):
             wait = float(asked.wait)
         root = scope.get("app_root_path", scope.get("root_path", ""))
         return wait, ", ".join(applied), f"{root}{prefix}/{run_id}"
+
+
+def _is_head(scope: Scope) -> bool:
+    return scope["method"] == "HEAD" or HEAD_REQUEST in scope
 
 
 def _not_yet(feed: Feed, applied: str, location: str) -> Response:

@@ -11,31 +11,29 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi import Request as HTTPRequest
-from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
-from dual_mode_streaming.errors import AnswerNotFound, DualModeError, ModelNotFound, RequestTooLarge
+from dual_mode_streaming.errors import AnswerNotFound, ModelNotFound
 from dual_mode_streaming.options import Options
 from dual_mode_streaming.streams import Streams
 
+from .desk import Desk, Endpoint, add_endpoint, route_class
 from .dialects import AISDK, ALL, Dialect, OllamaChat, OllamaGenerate, OpenAIChat, OpenAIResponses, dialects_named
-from .kept import Kept, KeptAnswers
 from .fold import CompletionFold
+from .kept import Kept, KeptAnswers
 from .keys import api_key
-from .models.base import Events, Model, serves
-from .serving import Asking, DialectResponse, OnAnswer, refusal
-from .shaping import Shape, guard, shaped, smooth
+from .models.base import Model
+from .serving import DialectResponse, OnAnswer
+from .shaping import Shape, guard, smooth
 
 __all__ = ["api_key", "guard", "llm_router", "smooth"]
 
@@ -56,6 +54,7 @@ def llm_router(
     idle_timeout: float | None = None,
     send_timeout: float | None = 30.0,
     close_timeout: float = 5.0,
+    linger: float = 0.0,
     batch_keepalive: bool = False,
     streams: Streams | None = None,
     owner: Callable[[HTTPRequest], str | None] | None = None,
@@ -79,6 +78,7 @@ def llm_router(
         idle_timeout: The longest time the model may be silent.
         send_timeout: The longest time a client may take no byte.
         close_timeout: How long the model may take to stop.
+        linger: How long a token may wait for the next one, if the model only gives the event loop a turn in between.
         batch_keepalive: Send white space before a batch that takes longer than `commit_after`.
         streams: The registry that limits, counts and drains open responses; None takes the application's.
         owner: Says to whom a request belongs. Answers that are kept are shown to their owner only.
@@ -99,6 +99,7 @@ def llm_router(
         idle_timeout=idle_timeout,
         send_timeout=send_timeout,
         close_timeout=close_timeout,
+        linger=linger,
         batch_keepalive=batch_keepalive,
         max_item_bytes=None,
         batch_max_items=1_000_000,
@@ -106,7 +107,7 @@ def llm_router(
         debug=debug,
     )
     answers = KeptAnswers() if kept is None else kept
-    desk = _Desk(model, options, tuple(shape), on_finish, max_body_bytes, owner or _nobody, answers)
+    desk = Desk(model, options, tuple(shape), on_finish, max_body_bytes, owner or _nobody, answers)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG001  what a lifespan is given
@@ -116,75 +117,25 @@ def llm_router(
     router = APIRouter(dependencies=list(dependencies), lifespan=lifespan, tags=["language models"])
     served = _dialects(dialects)
     for dialect in served:
-        route = _route_class(dialect, debug)
+        route = route_class(dialect, debug)
         if isinstance(dialect, OpenAIResponses):
             _add_responses(router, route, desk, dialect)
         elif isinstance(dialect, AISDK):
             _add_ai_sdk(router, route, desk, dialect, resumable=resumable_chats)
         else:
-            _add(router, route, dialect.path, _answering(desk, dialect))
+            add_endpoint(router, route, dialect.path, _answering(desk, dialect))
     _add_models(router, model, served, debug)
     return router
 
 
-@dataclass(frozen=True, slots=True)
-class _Desk:
-    """What all endpoints of a router share."""
-
-    model: Model
-    options: Options
-    shape: tuple[Shape, ...]
-    on_finish: OnAnswer | None
-    max_body_bytes: int
-    owner: Callable[[HTTPRequest], str | None]
-    kept: KeptAnswers
-
-    async def asked(self, http: HTTPRequest, dialect: Dialect) -> Asking:
-        """Read a request.
-
-        Raises:
-            DualModeError: It is too large, not what the vendor accepts, or for a model that is not here.
-        """
-        body = await _body(http, self.max_body_bytes)
-        request = replace(dialect.parse_request(body), dialect=dialect.name)
-        if not serves(self.model, request.model):
-            raise ModelNotFound(request.model)
-        name = request.model or next(iter(self.model.names), "")
-        return Asking.of(dialect, request, name)
-
-    def events(self, asking: Asking) -> Events | list[Any]:
-        """Give what there is to say to a request. Nothing is computed yet."""
-        at_once = asking.dialect.immediate(asking.request)
-        if at_once is not None:
-            return list(at_once.events())
-        return shaped(self.model.generate(asking.request), asking.request, self.shape)
-
-    def answer(self, asking: Asking) -> DialectResponse:
-        """Answer in the mode that was asked for."""
-        return DialectResponse(asking, self.events(asking), self.options, on_finish=self.on_finish)
-
-    def keep(self, key: str, asking: Asking, http: HTTPRequest) -> Kept:
-        """Begin to work on an answer that goes on without its client."""
-        kept = self.kept.add(key, asking, self.owner(http))
-        kept.start(
-            shaped(self.model.generate(asking.request), asking.request, self.shape),
-            self.on_finish,
-            self.options.close_timeout,
-        )
-        return kept
-
-
-Endpoint = Callable[[HTTPRequest], Awaitable[Response]]
-
-
-def _answering(desk: _Desk, dialect: Dialect) -> Endpoint:
+def _answering(desk: Desk, dialect: Dialect) -> Endpoint:
     async def answer(http: HTTPRequest) -> Response:
         return desk.answer(await desk.asked(http, dialect))
 
     return answer
 
 
-def _add_responses(router: APIRouter, route: type[APIRoute], desk: _Desk, dialect: OpenAIResponses) -> None:
+def _add_responses(router: APIRouter, route: type[APIRoute], desk: Desk, dialect: OpenAIResponses) -> None:
     """Add the endpoints of OpenAI Responses, those for work in the background as well."""
 
     def shown(kept: Kept) -> Response:
@@ -217,12 +168,12 @@ def _add_responses(router: APIRouter, route: type[APIRoute], desk: _Desk, dialec
         await kept.cancel()
         return shown(kept)
 
-    _add(router, route, dialect.path, answer)
-    _add(router, route, f"{dialect.path}/{{response_id}}", retrieve, "GET")
-    _add(router, route, f"{dialect.path}/{{response_id}}/cancel", cancel)
+    add_endpoint(router, route, dialect.path, answer)
+    add_endpoint(router, route, f"{dialect.path}/{{response_id}}", retrieve, "GET")
+    add_endpoint(router, route, f"{dialect.path}/{{response_id}}/cancel", cancel)
 
 
-def _add_ai_sdk(router: APIRouter, route: type[APIRoute], desk: _Desk, dialect: AISDK, *, resumable: bool) -> None:
+def _add_ai_sdk(router: APIRouter, route: type[APIRoute], desk: Desk, dialect: AISDK, *, resumable: bool) -> None:
     """Add the endpoints of the AI SDK. A page that is loaded anew asks whether an answer is still under way."""
 
     async def answer(http: HTTPRequest) -> Response:
@@ -249,9 +200,9 @@ def _add_ai_sdk(router: APIRouter, route: type[APIRoute], desk: _Desk, dialect: 
             await kept.cancel()
         return Response(status_code=204)
 
-    _add(router, route, dialect.path, answer)
-    _add(router, route, f"{dialect.path}/{{chat_id}}/stream", resume, "GET")
-    _add(router, route, f"{dialect.path}/{{chat_id}}/stream", stop, "DELETE")
+    add_endpoint(router, route, dialect.path, answer)
+    add_endpoint(router, route, f"{dialect.path}/{{chat_id}}/stream", resume, "GET")
+    add_endpoint(router, route, f"{dialect.path}/{{chat_id}}/stream", stop, "DELETE")
 
 
 def _add_models(router: APIRouter, model: Model, dialects: Sequence[Dialect], debug: bool) -> None:
@@ -283,49 +234,11 @@ def _add_models(router: APIRouter, model: Model, dialects: Sequence[Dialect], de
         of_ollama = {"modified_at": "1970-01-01T00:00:00Z", "size": 0, "digest": "", "details": {}}
         return JSONResponse({"models": [{"name": name, "model": name, **of_ollama} for name in model.names]})
 
-    route = _route_class(OpenAIChat(), debug)
-    _add(router, route, "/v1/models", models, "GET")
-    _add(router, route, "/v1/models/{name:path}", one, "GET")
+    route = route_class(OpenAIChat(), debug)
+    add_endpoint(router, route, "/v1/models", models, "GET")
+    add_endpoint(router, route, "/v1/models/{name:path}", one, "GET")
     if any(isinstance(dialect, (OllamaChat, OllamaGenerate)) for dialect in dialects):
-        _add(router, _route_class(OllamaChat(), debug), "/api/tags", tags, "GET")
-
-
-def _add(router: APIRouter, route: type[APIRoute], path: str, endpoint: Endpoint, method: str = "POST") -> None:
-    # The name tells the operations apart in the OpenAPI document. The body is the vendor's, who documents it.
-    name = f"{method.lower()} {path}"
-    router.add_api_route(path, endpoint, methods=[method], name=name, response_model=None, route_class_override=route)
-
-
-def _route_class(dialect: Dialect, debug: bool) -> type[APIRoute]:
-    """Give the class of routes that tell errors of dependencies and of reading as this vendor would."""
-
-    class DialectRoute(APIRoute):
-        def get_route_handler(self) -> Callable[[HTTPRequest], Awaitable[Response]]:  # type: ignore[override]
-            handle = super().get_route_handler()
-
-            async def answer(http: HTTPRequest) -> Response:
-                try:
-                    return await handle(http)
-                except ClientDisconnect:
-                    return Response(status_code=499)  # nobody is there to read it; access logs are
-                except (DualModeError, HTTPException, RequestValidationError) as error:
-                    return refusal(error, dialect, debug=debug)
-
-            return answer
-
-    return DialectRoute
-
-
-async def _body(http: HTTPRequest, limit: int) -> bytes:
-    announced = http.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise RequestTooLarge(limit)
-    body = bytearray()
-    async for chunk in http.stream():
-        body += chunk
-        if len(body) > limit:
-            raise RequestTooLarge(limit)
-    return bytes(body)
+        add_endpoint(router, route_class(OllamaChat(), debug), "/api/tags", tags, "GET")
 
 
 def _dialects(given: Iterable[Dialect | str]) -> list[Dialect]:

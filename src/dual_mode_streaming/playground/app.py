@@ -1,7 +1,7 @@
-"""The demo application: three sources of real data, each written once and answered in both modes.
+"""The demo application: three sources of real data, each written once and answered in both modes; and a language model.
 
 Everything that has to do with modes is in two places: `@dual_mode` above a generator, and `DualModeRoute`, which
-documents them. `make run` starts it.
+documents them. The language model has the endpoints of its vendors' clients, by `llm_router`. `make run` starts it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 
 from dual_mode_streaming import dual_mode, last
 from dual_mode_streaming.fastapi import DualModeRoute
+from dual_mode_streaming.llm import LlamaModel, Model, Simulator, llm_router
 
 from .imports import Progress, Summary, import_csv
 from .metrics import Sample, samples
@@ -107,13 +108,25 @@ async def index() -> FileResponse:
     return FileResponse(_STATIC / "index.html", headers=_PAGE_HEADERS)
 
 
-def create_app() -> FastAPI:
-    """Make the demo application."""
+def language_model() -> Model:
+    """Give the real model if `make local-model` has installed it, else a simulated one. Both are called `demo` too."""
+    if LlamaModel.available():
+        return LlamaModel(names=("demo", "smollm2-135m-instruct"))
+    return Simulator(pace=0.03, first_token=0.2, names=("demo", "simulator"))
+
+
+def create_app(model: Model | None = None) -> FastAPI:
+    """Make the demo application.
+
+    Args:
+        model: The language model; None for the best one that is installed.
+    """
     app = FastAPI(
         title="dual-mode-streaming: the demo",
         description="Every endpoint is one async generator. `Accept` or `?stream=true` chooses the mode.",
     )
     app.include_router(router)
+    app.include_router(llm_router(model or language_model()))
     app.add_api_route("/", index, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app

@@ -55,8 +55,6 @@ class RedisBell:
         self._sending = asyncio.Lock()
         """Keeps requests for channels in the order in which they were decided."""
         self._task: asyncio.Task[None] | None = None
-        self._lost_at: float | None = None
-        """Since when there is no connection; None if there is one."""
 
     @asynccontextmanager
     async def watch(self, run_id: str) -> AsyncIterator[Bell]:
@@ -101,11 +99,11 @@ class RedisBell:
     async def _keep_listening(self) -> None:
         """Listen on one connection after the other, until there is none for too long."""
         loop = asyncio.get_running_loop()
-        self._lost_at, pause = loop.time(), SHORTEST_PAUSE
+        lost_at, pause = loop.time(), SHORTEST_PAUSE
         while True:
-            pubsub = self._connect()
+            pubsub, heard = self._connect(), asyncio.Event()
             try:
-                await self._listen(pubsub)
+                await self._listen(pubsub, heard)
             except (RedisError, OSError, TimeoutError) as error:
                 failure = unreachable(error)
             except Exception as error:
@@ -115,15 +113,16 @@ class RedisBell:
                 self._pubsub = None
                 with suppress(RedisError, OSError):
                     await pubsub.aclose()
-            if self._lost_at is None:
-                self._lost_at, pause = loop.time(), SHORTEST_PAUSE
-            if not self._bells or loop.time() + pause - self._lost_at > self._patience:
+            if heard.is_set():
+                lost_at, pause = loop.time(), SHORTEST_PAUSE
+            if not self._bells or loop.time() + pause - lost_at > self._patience:
                 self._give_up(failure)
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _listen(self, pubsub: Any) -> NoReturn:
+    async def _listen(self, pubsub: Any, heard: asyncio.Event) -> NoReturn:
+        """Listen on a connection until it is lost; tell whether there was one."""
         async with asyncio.timeout(self._patience), self._sending:
             self._forget()
             if self._runs:
@@ -134,7 +133,7 @@ class RedisBell:
             message = await pubsub.get_message(timeout=SILENCE)
             if message is not None:
                 asked = False
-                self._lost_at = None
+                heard.set()
                 self._hear(message["type"], message["channel"], message["data"])
             elif asked:
                 raise TimeoutError

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 try:
     from redis.asyncio import BlockingConnectionPool, Redis
     from redis.asyncio.retry import Retry
-    from redis.backoff import ExponentialWithJitterBackoff
+    from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
     from redis.exceptions import NoScriptError, RedisError
 except ModuleNotFoundError as missing:
     raise ImportError(
@@ -60,8 +60,7 @@ class RedisStore(Store):
 
     Args:
         redis: The URL of the server, as `redis://127.0.0.1:6379/0`, `rediss://` or `unix://`; or a client of redis-py
-            (`redis.asyncio.Redis` or `RedisCluster`) of your own, which you close, and which repeats commands as you set
-            it.
+            (`redis.asyncio.Redis` or `RedisCluster`) of your own, which you close and which repeats as you set it.
         prefix: With what the names of keys and channels begin. Stores of the same server and prefix share their runs.
         timeout: Seconds that a call may take, with all that is repeated when a connection is lost. After so many
             seconds without the server watches fail, too.
@@ -90,12 +89,18 @@ class RedisStore(Store):
         if "{" in prefix:
             raise ValueError(f"prefix={prefix!r} has a brace, which would decide the slots of all keys in a cluster")
         self._owned = isinstance(redis, str)
-        self._redis: Any = _client(redis, timeout, max_connections) if isinstance(redis, str) else redis
+        self._redis: Any = redis
+        # The bell repeats nothing in silence: it has to know when it was cut off.
+        self._listening: Any = redis
+        if isinstance(redis, str):
+            backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.5)
+            self._redis = _client(redis, timeout, max_connections, Retry(backoff, retries=10))
+            self._listening = _client(redis, timeout, 1, Retry(NoBackoff(), retries=0))
         if self._redis.get_encoder().decode_responses:
             raise ValueError("the client decodes responses; give one with decode_responses=False")
         self._prefix = utf8(prefix)
         self._timeout = timeout
-        self._bell = RedisBell(self._redis.pubsub, self._channel, timeout)
+        self._bell = RedisBell(self._listening.pubsub, self._channel, timeout)
 
     async def claim(self, run: NewRun) -> Head:
         """Begin a run, or find the one that was begun with the same owner and key."""
@@ -165,6 +170,7 @@ class RedisStore(Store):
         await self._bell.aclose()
         if self._owned:
             await self._redis.aclose()
+            await self._listening.aclose()
 
     # --- keys ----------------------------------------------------------------------------------------
 
@@ -222,17 +228,17 @@ class RedisStore(Store):
             raise unreachable(error) from error
 
 
-def _client(url: str, timeout: float, max_connections: int) -> Redis:
+def _client(url: str, timeout: float, max_connections: int, retry: Retry) -> Redis:
     try:
         pool = BlockingConnectionPool.from_url(
             url,
             decode_responses=False,
             protocol=2,  # Redis 5 knows no other
-            max_connections=max_connections + 1,
+            max_connections=max_connections,
             timeout=timeout,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.5), retries=10),
+            retry=retry,
         )
     except (ValueError, TypeError):
         pool = None

@@ -142,8 +142,8 @@ class _Answer:
         if tool is not None:
             pieces = _cut(encode_json(value_for(tool.parameters, draw)).decode())
             call = ToolCall(0, f"call_{draw.getrandbits(64):016x}", tool.name, choice=choice)
-            self.tokens: list[list[Event]] = [[call]]
-            self.tokens += [[ToolArguments(0, piece, choice)] for piece in pieces]
+            arguments: list[list[Event]] = [[ToolArguments(0, piece, choice)] for piece in pieces]
+            self.tokens: list[list[Event]] = [[call], *arguments]
             self.end = Finish("tool_calls", choice)
         else:
             pieces, stop = _until_stop(_pieces(request, script, draw), sampling.stop)
