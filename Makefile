@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS = never
 export UV_NO_PROGRESS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local-model llm-clients client-table run examples test lint format types docs bench pins clean
+.PHONY: help setup local-model llm-clients node-clients client-table run examples test lint format types docs bench pins clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9%-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,9 @@ local-model: .venv/.dev ## install a small language model that runs here, withou
 # Clients that do not resolve together: instructor holds an old openai.
 llm-clients: .clients/llm-clients/.done .clients/llm-clients-older/.done ## install clients of language models, to be tested against
 
-client-table: .venv/.dev llm-clients ## write docs/llm-clients.md anew, by running the clients
+node-clients: tests/llm/node/node_modules/.installed ## install clients of language models that run on Node; needs npm
+
+client-table: .venv/.dev llm-clients node-clients ## write docs/llm-clients.md anew, by running the clients
 	REWRITE_CLIENT_TABLE=1 $(PY) -m pytest -q tests/llm/test_*_clients.py
 
 run: .venv/.run ## start the demo application
@@ -73,7 +75,7 @@ pins: $(UV) ## resolve the pinned versions anew
 
 
 clean: ## remove what was built, installed or cached
-	rm -rf .venv .tools .clients build dist site .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .tools .clients tests/llm/node/node_modules build dist site .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # --- how the environment comes to be -----------------------------------------------------------
@@ -98,4 +100,8 @@ INSTALL := $(UV) pip install --quiet --python .venv --build-constraints requirem
 
 .clients/%/.done: requirements/%.txt | $(UV)
 	@echo "setting up: $*" && $(UV) venv --quiet --clear --python $(PYTHON) .clients/$* \
-	  && $(UV) pip install --quiet --python .clients/$* --only-binary :all: --requirement $< && touch $@
+	  && $(UV) pip install --quiet --python .clients/$* --compile-bytecode --only-binary :all: --requirement $< && touch $@
+
+# Without a lock file, which would record from where the packages came. They bring the Node that they need.
+tests/llm/node/node_modules/.installed: tests/llm/node/package.json
+	@echo "setting up: the clients that run on Node" && cd tests/llm/node && npm install --loglevel=error --no-progress && touch node_modules/.installed

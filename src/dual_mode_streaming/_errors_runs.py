@@ -26,6 +26,8 @@ __all__ = [
 class RunError(DualModeError):
     """Something about a run."""
 
+    code = "run_error"
+
 
 class RunNotFound(RunError):
     """There is no such run, or it belongs to somebody else: the two look alike from outside."""
@@ -94,6 +96,8 @@ class RunFailed(RunError):
     Attributes:
         problem: The problem document.
     """
+
+    code = "run_failed"
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail or problem.title)

@@ -23,13 +23,13 @@ DualModeError
     RemoteError                  the server answered with an error: its problem document
     RequestFailed           502  the client got no answer at all
     StreamInterrupted       502  the stream that the client reads ended before it was complete
-    RunError                     something about a run
+    RunError                500  something about a run
         RunNotFound         404  there is no such run, or it is somebody else's
         RunExpired          410  it is not kept any more
         HistoryTrimmed      410  the records after the client's last one are not kept any more
         EpochChanged        410  the client's last id is of another run
         ProducerLost        502  the process that did the work has died
-        RunFailed                the work raised; with the status and the code of its error
+        RunFailed           500  the work raised an error, which gives the status and the code
         ServerShutdown      503  the process that did the work went down
         RunCancelled        410  somebody cancelled it
         RunEnded            409  nothing can be added to it any more

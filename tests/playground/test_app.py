@@ -289,6 +289,23 @@ def test_the_api_is_described(client):
     }
 
 
+def test_the_demo_has_a_language_model(client):
+    names = [model["id"] for model in client.get("/v1/models").json()["data"]]
+    assert names[0] == "demo"
+    ask = {"model": "demo", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3, "temperature": 0}
+    batch = client.post("/v1/chat/completions", json=ask).json()["choices"][0]
+    stream = client.post("/v1/chat/completions", json={**ask, "stream": True}).text
+    frames = [json.loads(frame.removeprefix("data: ")) for frame in stream.split("\n\n")[:-2]]
+    pieces = [frame["choices"][0]["delta"].get("content") or "" for frame in frames]
+    assert "".join(pieces) == batch["message"]["content"]
+    assert batch["finish_reason"] == "length"
+
+
+def test_without_the_real_model_the_demo_has_a_simulated_one(monkeypatch):
+    monkeypatch.setattr(module.LlamaModel, "available", lambda: False)
+    assert list(module.language_model().names) == ["demo", "simulator"]
+
+
 def test_the_page_needs_nothing_but_itself(client):
     page = client.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"

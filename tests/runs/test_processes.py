@@ -1,4 +1,4 @@
-"""Runs over real processes and connections: several workers with one SQLite file, of which some are killed or stopped."""
+"""Runs over real processes and connections: several workers with one SQLite file, some killed or stopped."""
 
 import os
 import random
@@ -96,7 +96,10 @@ def working(tmp_path, lease=10.0):
 def follow(url, path, last_id=""):
     """Give the events of a run. Closing the generator cuts the connection."""
     headers = {**SSE, "last-event-id": last_id} if last_id else SSE
-    with httpx2.Client(base_url=url, timeout=20) as client, client.stream("GET", path, headers=headers) as response:
+    with (
+        httpx2.Client(base_url=url, timeout=20, verify=False) as client,
+        client.stream("GET", path, headers=headers) as response,
+    ):
         assert response.status_code == 200, response.read()
         decoder = SSEDecoder()
         for chunk in response.iter_bytes():
@@ -115,7 +118,7 @@ def test_clients_that_leave_and_come_back_anywhere_miss_nothing(tmp_path):
         listener = workers.listen()
         pids = {workers.start(listener).pid for _ in range(2)}
         url = address(listener)
-        paths = [begun(url, 300, 0.004) for _ in range(4)]
+        paths = [begun(url, 150, 0.004) for _ in range(4)]
         results = {}
 
         def read(number):
@@ -124,7 +127,7 @@ def test_clients_that_leave_and_come_back_anywhere_miss_nothing(tmp_path):
             got, last_id = [], ""
             while not got or got[-1].event != "done":
                 events = follow(url, path, last_id)
-                left = rng.randint(1, 120)
+                left = rng.randint(1, 80)
                 for event in events:
                     got.append(event)
                     last_id = event.id
@@ -134,17 +137,17 @@ def test_clients_that_leave_and_come_back_anywhere_miss_nothing(tmp_path):
                 events.close()
             results[number] = got
 
-        threads = [threading.Thread(target=read, args=(number,)) for number in range(12)]
+        threads = [threading.Thread(target=read, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(60)
-        assert len(results) == 12
+        assert len(results) == 8
         for number, got in results.items():
             epoch = got[0].id.partition("-")[0]
-            assert [event.id for event in got] == [f"{epoch}-{seq}" for seq in range(1, 302)], number
-        served = {httpx2.get(f"{url}/pid", timeout=20).json() for _ in range(40)}
-        assert served <= pids
+            assert [event.id for event in got] == [f"{epoch}-{seq}" for seq in range(1, 152)], number
+        with httpx2.Client(timeout=20, headers={"connection": "close"}) as client:
+            assert {client.get(f"{url}/pid").json() for _ in range(40)} <= pids
 
 
 def test_two_workers_are_one_for_keys_results_and_cancelling(tmp_path):
@@ -211,10 +214,10 @@ def test_a_worker_that_was_stopped_and_given_up_writes_nothing_when_it_goes_on(t
         assert found == (int(got[-2].id.rpartition("-")[2]) + 1, 1)
 
 
-def test_a_database_that_is_locked_for_long_is_503_and_a_run_ends_with_an_error(tmp_path):
+def test_a_database_that_is_locked_for_long_is_503_and_what_is_there_can_be_read(tmp_path):
     with working(tmp_path) as workers:
         one, _ = workers.alone()
-        path = begun(one, 5, 0)
+        path = begun(one, 5, 0.05)
         assert len(httpx2.get(f"{one}{path}", timeout=20).json()["data"]) == 5
         locker = sqlite3.connect(workers.database, isolation_level=None)
         locker.execute("BEGIN IMMEDIATE")

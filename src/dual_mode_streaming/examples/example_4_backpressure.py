@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 from rich import box
 from rich.console import Console
 from rich.table import Table

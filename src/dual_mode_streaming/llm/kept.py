@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
-from dual_mode_streaming.errors import AnswerNotFound, ModelError, Problem, problem_from
+from dual_mode_streaming.errors import AnswerNotFound, DualModeError, ModelError, Problem, problem_from
 from dual_mode_streaming.events import Outcome
 from dual_mode_streaming.lifecycle import logger, run_on_finish
 from dual_mode_streaming.sources import close_source
@@ -103,7 +103,7 @@ class Kept:
         except Exception as error:
             outcome = Outcome.ERROR
             self._fail("failed", error)
-            if not isinstance(error, ModelError):
+            if not isinstance(error, DualModeError):
                 logger.error("the model failed", exc_info=error)
         self.over_at = asyncio.get_running_loop().time()
         self._tell()

@@ -16,6 +16,8 @@ from time import monotonic
 from dual_mode_streaming.errors import DualModeError, RunEnded, RunNotFound
 from dual_mode_streaming.stores.base import Head, Limits, NewRun, Record, RunState, Store
 
+from .expecting import expect, refused
+
 __all__ = ["StoreFactory", "check_store"]
 
 StoreFactory = Callable[[], Store | Awaitable[Store]]
@@ -71,26 +73,6 @@ def _said(check: Callable[..., object]) -> str:
     return (check.__doc__ or "").partition("\n")[0].rstrip(".")
 
 
-def _expect(what: str, got: object, expected: object) -> None:
-    if got != expected:
-        raise AssertionError(f"{what}: expected {_shown(expected)}, got {_shown(got)}")
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 400 else f"{text[:400]}..."
-
-
-async def _refused(what: str, kinds: type[Exception] | tuple[type[Exception], ...], verb: Awaitable[object]) -> None:
-    try:
-        got = await verb
-    except kinds:
-        return
-    except Exception as error:
-        raise AssertionError(f"{what}: expected {kinds}, but {type(error).__name__} was raised: {error}") from error
-    raise AssertionError(f"{what}: expected {kinds}, but it gave {_shown(got)}")
-
-
 def _records(first: int, last: int, *, size: int = 0) -> list[Record]:
     return [Record(seq, b"%d" % seq + b" " * size, "tick" if seq % 2 else "") for seq in range(first, last + 1)]
 
@@ -107,7 +89,7 @@ class _Bench:
 
     async def _begun(self, *, owner: str | None = None, key: str | None = None, limits: Limits | None = None) -> NewRun:
         run = NewRun(secrets.token_urlsafe(16), secrets.token_hex(8), owner, key, limits or Limits())
-        _expect("the head of a run that was just begun names it", (await self._one.claim(run)).run_id, run.run_id)
+        expect("the head of a run that was just begun names it", (await self._one.claim(run)).run_id, run.run_id)
         return run
 
     async def _all(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Record]:
@@ -116,7 +98,7 @@ class _Bench:
         while True:
             head, page = await self._other.read(run_id, after, limit)
             if not page:
-                _expect("a page is only empty at the end of the run", after, head.last)
+                expect("a page is only empty at the end of the run", after, head.last)
                 return records
             if len(page) > limit:
                 raise AssertionError(f"a page of at most {limit} records has {len(page)}")
@@ -143,15 +125,15 @@ class _Bench:
         head, page = await self._other.read(run.run_id)
         expected = (run.run_id, run.epoch, "ann", run.key, RunState.LIVE, 1, 0)
         got = (head.run_id, head.epoch, head.owner, head.key, head.state, head.first, head.last)
-        _expect("the head of an empty run", got, expected)
-        _expect("the records of an empty run", list(page), [])
+        expect("the head of an empty run", got, expected)
+        expect("the records of an empty run", list(page), [])
         if not 0 < head.lease <= run.limits.lease:
             raise AssertionError(f"the lease of a live run: expected up to {run.limits.lease} s, got {head.lease}")
         expected_records = _records(1, 25)
         for first, last in ((1, 1), (2, 2), (3, 20), (21, 25)):
             head = await self._one.append(run.run_id, run.epoch, expected_records[first - 1 : last])
-            _expect("the head after an append", (head.first, head.last, head.state), (1, last, RunState.LIVE))
-            _expect("what another process reads after an append", await self._all(run.run_id), expected_records[:last])
+            expect("the head after an append", (head.first, head.last, head.state), (1, last, RunState.LIVE))
+            expect("what another process reads after an append", await self._all(run.run_id), expected_records[:last])
 
     async def cuts(self) -> None:
         """A reader can go on after every record, with pages of any size."""
@@ -161,9 +143,9 @@ class _Bench:
         for after in range(13):
             for limit in (1, 5, 1000):
                 got = await self._all(run.run_id, after, limit)
-                _expect(f"the records after {after}, {limit} at a time", got, expected[after:])
-        _expect("a page after the last record", list((await self._other.read(run.run_id, 10**15))[1]), [])
-        _expect("a page of none", list((await self._other.read(run.run_id, 0, 0))[1]), [])
+                expect(f"the records after {after}, {limit} at a time", got, expected[after:])
+        expect("a page after the last record", list((await self._other.read(run.run_id, 10**15))[1]), [])
+        expect("a page of none", list((await self._other.read(run.run_id, 0, 0))[1]), [])
 
     async def contents(self) -> None:
         """Data and names come back byte by byte, whatever is in them."""
@@ -181,58 +163,58 @@ class _Bench:
         await self._one.append(run.run_id, run.epoch, expected[4:])
         got = await self._all(run.run_id)
         for record, other in zip(expected, got, strict=False):
-            _expect(f"record {record.seq}", other, record)
-        _expect("the number of records", len(got), len(expected))
+            expect(f"record {record.seq}", other, record)
+        expect("the number of records", len(got), len(expected))
         head, _ = await self._other.read(run.run_id, 0, 0)
-        _expect("owner and key", (head.owner, head.key), (run.owner, run.key))
+        expect("owner and key", (head.owner, head.key), (run.owner, run.key))
 
     async def end(self) -> None:
         """A run ends with its final record, and keeps it; nothing comes after it."""
         run = await self._begun()
         final = Record(3, b'{"items":2}', "done", final=True)
         head = await self._one.append(run.run_id, run.epoch, [*_records(1, 2), final])
-        _expect("the head of a run that has ended", (head.state, head.last, head.lease), (RunState.ENDED, 3, 0.0))
-        _expect("the final record, for another process", (await self._all(run.run_id))[-1], final)
-        await _refused("an append after the end", RunEnded, self._one.append(run.run_id, run.epoch, _records(4, 4)))
-        await _refused("a renewal after the end", RunEnded, self._one.renew(run.run_id, run.epoch))
+        expect("the head of a run that has ended", (head.state, head.last, head.lease), (RunState.ENDED, 3, 0.0))
+        expect("the final record, for another process", (await self._all(run.run_id))[-1], final)
+        await refused("an append after the end", RunEnded, self._one.append(run.run_id, run.epoch, _records(4, 4)))
+        await refused("a renewal after the end", RunEnded, self._one.renew(run.run_id, run.epoch))
         head = await self._other.close(run.run_id, "cancelled", b"{}")
-        _expect("a close after the end changes nothing", (head.state, head.last), (RunState.ENDED, 3))
-        _expect("the records after that", (await self._all(run.run_id))[2:], [final])
+        expect("a close after the end changes nothing", (head.state, head.last), (RunState.ENDED, 3))
+        expect("the records after that", (await self._all(run.run_id))[2:], [final])
         empty = await self._begun()
         await self._one.append(empty.run_id, empty.epoch, [Record(1, b'{"items":0}', "done", final=True)])
-        _expect("the end of an empty run", [record.final for record in await self._all(empty.run_id)], [True])
+        expect("the end of an empty run", [record.final for record in await self._all(empty.run_id)], [True])
 
     async def repeats(self) -> None:
         """An append that is repeated, as after a reply that was lost, is kept once."""
         run = await self._begun()
         await self._one.append(run.run_id, run.epoch, _records(1, 3))
         head = await self._one.append(run.run_id, run.epoch, _records(1, 3))
-        _expect("the head after the same append", head.last, 3)
+        expect("the head after the same append", head.last, 3)
         head = await self._one.append(run.run_id, run.epoch, _records(2, 6))
-        _expect("the head after an append that overlaps", head.last, 6)
+        expect("the head after an append that overlaps", head.last, 6)
         final = Record(7, b"{}", "done", final=True)
         for _ in range(2):
             head = await self._one.append(run.run_id, run.epoch, [final])
-            _expect("the head after the append that ends the run", (head.last, head.state), (7, RunState.ENDED))
-        _expect("the records after all repeats", await self._all(run.run_id), [*_records(1, 6), final])
+            expect("the head after the append that ends the run", (head.last, head.state), (7, RunState.ENDED))
+        expect("the records after all repeats", await self._all(run.run_id), [*_records(1, 6), final])
         other = await self._begun()
         hole = self._one.append(other.run_id, other.epoch, _records(2, 3))
-        await _refused("an append that leaves a number out", ValueError, hole)
-        _expect("what it has left behind", await self._all(other.run_id), [])
+        await refused("an append that leaves a number out", ValueError, hole)
+        expect("what it has left behind", await self._all(other.run_id), [])
 
     async def trims(self) -> None:
         """The oldest records are dropped at the bounds, never the newest; the head says which are left."""
         run = await self._begun(limits=Limits(max_items=5))
         for last in range(4, 21, 4):
             head = await self._one.append(run.run_id, run.epoch, _records(last - 3, last))
-            _expect("the head of a run with max_items=5", (head.first, head.last), (max(1, last - 4), last))
-        _expect("what is left", await self._all(run.run_id), _records(16, 20))
-        _expect("a page from the middle", await self._all(run.run_id, 18), _records(19, 20))
+            expect("the head of a run with max_items=5", (head.first, head.last), (max(1, last - 4), last))
+        expect("what is left", await self._all(run.run_id), _records(16, 20))
+        expect("a page from the middle", await self._all(run.run_id, 18), _records(19, 20))
         run = await self._begun(limits=Limits(max_bytes=1000))
         head = await self._one.append(run.run_id, run.epoch, _records(1, 9, size=297))
-        _expect("the head of a run with 298 bytes a record and max_bytes=1000", (head.first, head.last), (7, 9))
+        expect("the head of a run with 298 bytes a record and max_bytes=1000", (head.first, head.last), (7, 9))
         await self._one.append(run.run_id, run.epoch, [Record(10, b"x" * 5000)])
-        _expect("a record over the bound is kept alone", [record.seq for record in await self._all(run.run_id)], [10])
+        expect("a record over the bound is kept alone", [record.seq for record in await self._all(run.run_id)], [10])
 
     async def claims(self) -> None:
         """Of many callers with one key exactly one begins a run, and all get it."""
@@ -241,17 +223,17 @@ class _Bench:
         stores = [self._one, self._other]
         heads = await asyncio.gather(*(stores[n % 2].claim(run) for n, run in enumerate(runs)))
         winners = {head.run_id for head in heads}
-        _expect(f"how many runs {CALLERS} callers have begun", len(winners), 1)
-        _expect("whose it is", winners <= {run.run_id for run in runs}, True)
+        expect(f"how many runs {CALLERS} callers have begun", len(winners), 1)
+        expect("whose it is", winners <= {run.run_id for run in runs}, True)
         for run in runs:
             if run.run_id not in winners:
-                await _refused("reading a run that was not begun", RunNotFound, self._one.read(run.run_id))
+                await refused("reading a run that was not begun", RunNotFound, self._one.read(run.run_id))
         epoch = next(run.epoch for run in runs if run.run_id in winners)
-        _expect("the epoch in all heads", {head.epoch for head in heads}, {epoch})
+        expect("the epoch in all heads", {head.epoch for head in heads}, {epoch})
         (winner,) = winners
         await self._one.append(winner, epoch, [Record(1, b"{}", "done", final=True)])
         head = await self._other.claim(NewRun(secrets.token_urlsafe(16), secrets.token_hex(8), "ann", key))
-        _expect("a claim after the end of the run", (head.run_id, head.state), (winner, RunState.ENDED))
+        expect("a claim after the end of the run", (head.run_id, head.state), (winner, RunState.ENDED))
 
     async def isolation(self) -> None:
         """Keys are an owner's own: the same key of another owner, or of nobody, is another run."""
@@ -264,8 +246,8 @@ class _Bench:
             await self._one.append(run.run_id, run.epoch, [Record(1, repr(run.owner).encode())])
         for run in runs:
             head = await self._other.claim(NewRun("x" + run.run_id, "e", run.owner, key))
-            _expect(f"the run of {run.owner!r}", (head.run_id, head.owner), (run.run_id, run.owner))
-            _expect("its records", [r.data for r in await self._all(run.run_id)], [repr(run.owner).encode()])
+            expect(f"the run of {run.owner!r}", (head.run_id, head.owner), (run.run_id, run.owner))
+            expect("its records", [r.data for r in await self._all(run.run_id)], [repr(run.owner).encode()])
         await self._begun(owner="ann")
         await self._begun(owner="ann")
 
@@ -274,24 +256,24 @@ class _Bench:
         run = await self._begun(limits=Limits(lease=SHORT))
         await self._one.append(run.run_id, run.epoch, _records(1, 2))
         head = await self._other.close(run.run_id, "error", b"too early", if_lost=True)
-        _expect("a close of a live run that is to be done only if it is lost", head.state, RunState.LIVE)
+        expect("a close of a live run that is to be done only if it is lost", head.state, RunState.LIVE)
         wrong = self._other.append(run.run_id, "0" * 16, _records(3, 3))
-        await _refused("an append with another epoch", RunEnded, wrong)
-        await _refused("a renewal with another epoch", RunEnded, self._other.renew(run.run_id, "0" * 16))
+        await refused("an append with another epoch", RunEnded, wrong)
+        await refused("a renewal with another epoch", RunEnded, self._other.renew(run.run_id, "0" * 16))
         head = await self._until("the lease runs out", lambda head: head.state is RunState.LOST, run.run_id)
-        _expect("the lease of a run that is lost", head.lease, 0.0)
+        expect("the lease of a run that is lost", head.lease, 0.0)
         head = await self._one.renew(run.run_id, run.epoch)
-        _expect("a producer that is late, but was not given up, goes on", head.state, RunState.LIVE)
+        expect("a producer that is late, but was not given up, goes on", head.state, RunState.LIVE)
         await self._until("the lease runs out", lambda head: head.state is RunState.LOST, run.run_id)
         head = await self._other.close(run.run_id, "error", b"lost", if_lost=True)
-        _expect("a close of a lost run", (head.state, head.last), (RunState.ENDED, 3))
+        expect("a close of a lost run", (head.state, head.last), (RunState.ENDED, 3))
         late = _records(3, 4)
-        await _refused("an append of the late producer", RunEnded, self._one.append(run.run_id, run.epoch, late))
+        await refused("an append of the late producer", RunEnded, self._one.append(run.run_id, run.epoch, late))
         repeat = self._one.append(run.run_id, run.epoch, _records(1, 2))
-        await _refused("a repeated append of the late producer", RunEnded, repeat)
-        await _refused("a renewal of the late producer", RunEnded, self._one.renew(run.run_id, run.epoch))
+        await refused("a repeated append of the late producer", RunEnded, repeat)
+        await refused("a renewal of the late producer", RunEnded, self._one.renew(run.run_id, run.epoch))
         expected = [*_records(1, 2), Record(3, b"lost", "error", final=True)]
-        _expect("the records after that", await self._all(run.run_id), expected)
+        expect("the records after that", await self._all(run.run_id), expected)
 
     async def races(self) -> None:
         """Whoever ends a run first has ended it: the others change nothing."""
@@ -302,15 +284,15 @@ class _Bench:
             closes = [self._other.close(run.run_id, "cancelled", b"cancelled %d" % n) for n in range(3)]
             results = await asyncio.gather(done, *closes, return_exceptions=True)
             for result in results[1:]:
-                _expect("a close that comes second gives the head", isinstance(result, Head), True)
+                expect("a close that comes second gives the head", isinstance(result, Head), True)
             finals = [record for record in await self._all(run.run_id) if record.final]
-            _expect("how many final records there are", len(finals), 1)
-            _expect("the number of the final record", finals[0].seq, 2)
+            expect("how many final records there are", len(finals), 1)
+            expect("the number of the final record", finals[0].seq, 2)
             first = results[0]
             if finals[0].event == "done":
-                _expect("the append that ended the run", isinstance(first, Head), True)
+                expect("the append that ended the run", isinstance(first, Head), True)
             else:
-                _expect("the append that came after a close is refused", isinstance(first, RunEnded), True)
+                expect("the append that came after a close is refused", isinstance(first, RunEnded), True)
 
     async def bells(self) -> None:
         """A watch is rung for records and for the end of the run, from this process and from another one."""
@@ -344,7 +326,7 @@ class _Bench:
             by_seq = {record.seq: record for record in history}
             for record in carried:
                 if record.seq > after:
-                    _expect("a record that a bell carries", record, by_seq.get(record.seq))
+                    expect("a record that a bell carries", record, by_seq.get(record.seq))
             known = max([known, *by_seq])
 
     async def lives(self) -> None:
@@ -364,10 +346,10 @@ class _Bench:
                 ("close", self._one.close(run.run_id, "cancelled", b"{}")),
                 ("read", self._other.read(run.run_id)),
             ):
-                await _refused(f"{name} of a run that is over its time", RunNotFound, verb)
+                await refused(f"{name} of a run that is over its time", RunNotFound, verb)
         again = await self._begun(key=key)
-        _expect("a run that begins anew under the key", await self._all(again.run_id), [])
-        _expect("another run, which is still kept", await self._all(kept.run_id), _records(1, 1))
+        expect("a run that begins anew under the key", await self._all(again.run_id), [])
+        expect("another run, which is still kept", await self._all(kept.run_id), _records(1, 1))
 
     async def _gone(self, run_id: str) -> None:
         end = monotonic() + PATIENCE
@@ -382,10 +364,10 @@ class _Bench:
     async def strangers(self) -> None:
         """Every verb says of a run that was never there that it is not there; to watch it is allowed."""
         unknown = secrets.token_urlsafe(16)
-        await _refused("read", RunNotFound, self._one.read(unknown))
-        await _refused("append", RunNotFound, self._one.append(unknown, "e", _records(1, 1)))
-        await _refused("renew", RunNotFound, self._one.renew(unknown, "e"))
-        await _refused("close", RunNotFound, self._one.close(unknown, "cancelled", b"{}"))
+        await refused("read", RunNotFound, self._one.read(unknown))
+        await refused("append", RunNotFound, self._one.append(unknown, "e", _records(1, 1)))
+        await refused("renew", RunNotFound, self._one.renew(unknown, "e"))
+        await refused("close", RunNotFound, self._one.close(unknown, "cancelled", b"{}"))
         async with self._one.watch(unknown):
             pass
 
@@ -401,4 +383,4 @@ class _Bench:
         await asyncio.gather(*(produce(stores[n % 2], run) for n, run in enumerate(runs)))
         for run in runs:
             expected = [f"{run.run_id} {seq}".encode() for seq in range(1, 21)]
-            _expect("the records of one of ten runs", [r.data for r in await self._all(run.run_id)], expected)
+            expect("the records of one of ten runs", [r.data for r in await self._all(run.run_id)], expected)

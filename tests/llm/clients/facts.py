@@ -30,30 +30,33 @@ def report(package, rows, more=None):
     Args:
         package: What is tested.
         rows: For each interface of the client its functions, by mode. They are given a prompt, whether to offer the
-            tool, and a list to put pieces of text into as they come. They return what the client says at the end.
+            tool, and a list to put pieces of text into as they come. They return what the client says at the end: its
+            reason to `finish`, the `usage` in and out, and the `calls`. None: the client has no such thing.
         more: What else is to be called, without arguments.
     """
     facts = {}
-    for row, functions in rows.items():
-        facts[row] = {}
-        for prompt in PROMPTS:
-            facts[row][prompt] = {
-                mode: outcome(function, prompt, prompt == "tools") for mode, function in functions.items()
-            }
+    # One loop for all calls: clients keep their connections, and those belong to a loop.
+    with asyncio.Runner() as runner:
+        for row, functions in rows.items():
+            facts[row] = {}
+            for prompt in PROMPTS:
+                facts[row][prompt] = {
+                    mode: outcome(runner, function, prompt, prompt == "tools") for mode, function in functions.items()
+                }
     others = {name: function() for name, function in (more or {}).items()}
     print(json.dumps({"version": f"{package} {version(package)}", "rows": facts, "more": others}))
 
 
-def outcome(function, *arguments):
-    """Call a function, and give what it returned or how it failed."""
+def outcome(runner, function, prompt, tools):
+    """Call a function, and give what it returned or how it failed; None if the client has no such thing."""
     heard = []
     try:
-        told = function(*arguments, heard)
+        told = function(prompt, tools, heard)
         if asyncio.iscoroutine(told):
-            told = asyncio.run(told)
+            told = runner.run(told)
     except Exception as error:
         return {"text": "".join(heard), "error": named(error), "status": status_of(error), "message": str(error)}
-    return {"text": "".join(heard), **told}
+    return None if told is None else {"text": "".join(heard), **told}
 
 
 def named(error):

@@ -5,6 +5,7 @@ from facts import DESCRIPTION, KEY, MODEL, SCHEMA, TOOL, URL, called, report
 
 OPTIONS = {"base_url": URL, "api_key": KEY, "max_retries": 0}
 CLIENT = anthropic.Anthropic(**OPTIONS)
+ASYNC = anthropic.AsyncAnthropic(**OPTIONS)
 
 
 def asked(prompt, tools):
@@ -28,8 +29,7 @@ def batch(prompt, tools, heard):
 
 
 async def batch_async(prompt, tools, heard):
-    async with anthropic.AsyncAnthropic(**OPTIONS) as client:
-        return complete(await client.messages.create(**asked(prompt, tools)), heard)
+    return complete(await ASYNC.messages.create(**asked(prompt, tools)), heard)
 
 
 class Events:
@@ -67,9 +67,8 @@ def stream(prompt, tools, heard):
 
 async def stream_async(prompt, tools, heard):
     events = Events(heard)
-    async with anthropic.AsyncAnthropic(**OPTIONS) as client:
-        async for event in await client.messages.create(**asked(prompt, tools), stream=True):
-            events.take(event)
+    async for event in await ASYNC.messages.create(**asked(prompt, tools), stream=True):
+        events.take(event)
     return events.told()
 
 

@@ -17,6 +17,7 @@ else:
 
     MODELS = {"langchain-anthropic": ChatAnthropic(base_url=URL, api_key=KEY, max_retries=0, model=MODEL)}
 
+FINISH = ("finish_reason", "stop_reason", "status")  # in Chat, in Messages, in Responses
 FUNCTION = {"name": TOOL, "description": DESCRIPTION, "parameters": SCHEMA}
 
 
@@ -25,7 +26,7 @@ def complete(message, heard):
         heard.append(message.text)
     usage = message.usage_metadata
     return {
-        "finish": {**message.response_metadata}.get("finish_reason") or message.response_metadata.get("stop_reason"),
+        "finish": next((message.response_metadata.get(name) for name in FINISH if name in message.response_metadata), None),
         "usage": usage and [usage["input_tokens"], usage["output_tokens"]],
         "calls": [called(call["name"], call["args"]) for call in message.tool_calls],
     }

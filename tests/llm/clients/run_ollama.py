@@ -4,6 +4,7 @@ import ollama
 from facts import DESCRIPTION, MODEL, SCHEMA, TOOL, URL, called, report
 
 CLIENT = ollama.Client(host=URL)
+ASYNC = ollama.AsyncClient(host=URL)
 
 
 def asked(prompt, tools):
@@ -48,15 +49,13 @@ def stream(prompt, tools, heard):
 
 
 async def batch_async(prompt, tools, heard):
-    async with ollama.AsyncClient(host=URL) as client:
-        return Parts(heard).take(await client.chat(**asked(prompt, tools))).told()
+    return Parts(heard).take(await ASYNC.chat(**asked(prompt, tools))).told()
 
 
 async def stream_async(prompt, tools, heard):
     parts = Parts(heard)
-    async with ollama.AsyncClient(host=URL) as client:
-        async for part in await client.chat(**asked(prompt, tools), stream=True):
-            parts.take(part)
+    async for part in await ASYNC.chat(**asked(prompt, tools), stream=True):
+        parts.take(part)
     return parts.told()
 
 

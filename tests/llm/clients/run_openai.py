@@ -5,6 +5,7 @@ from facts import DESCRIPTION, KEY, MODEL, SCHEMA, TOOL, URL, called, report
 
 OPTIONS = {"base_url": f"{URL}/v1", "api_key": KEY, "max_retries": 0}
 CLIENT = openai.OpenAI(**OPTIONS)
+ASYNC = openai.AsyncOpenAI(**OPTIONS)
 FUNCTION = {"type": "function", "function": {"name": TOOL, "description": DESCRIPTION, "parameters": SCHEMA}}
 FLAT = {"type": "function", "name": TOOL, "description": DESCRIPTION, "parameters": SCHEMA, "strict": False}
 
@@ -37,8 +38,7 @@ def batch(prompt, tools, heard):
 
 
 async def batch_async(prompt, tools, heard):
-    async with openai.AsyncOpenAI(**OPTIONS) as client:
-        return complete(await client.chat.completions.create(**chat(prompt, tools)), heard)
+    return complete(await ASYNC.chat.completions.create(**chat(prompt, tools)), heard)
 
 
 class Chunks:
@@ -76,9 +76,8 @@ def stream(prompt, tools, heard):
 
 async def stream_async(prompt, tools, heard):
     chunks = Chunks(heard)
-    async with openai.AsyncOpenAI(**OPTIONS) as client:
-        async for chunk in await client.chat.completions.create(**chat(prompt, tools), **STREAMED):
-            chunks.take(chunk)
+    async for chunk in await ASYNC.chat.completions.create(**chat(prompt, tools), **STREAMED):
+        chunks.take(chunk)
     return chunks.told()
 
 

@@ -2,20 +2,20 @@
 
 from agents import (
     Agent,
+    ModelSettings,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
     Runner,
     function_tool,
     set_tracing_disabled,
 )
-from agents import ModelSettings
 from facts import KEY, MODEL, URL, report
 from openai import AsyncOpenAI
 
 set_tracing_disabled(True)
 
 
-def agent(kind, tools):
+def agent(model, tools):
     """Make an agent. What its tool returns is the next prompt that the server knows."""
     calls = []
 
@@ -25,8 +25,6 @@ def agent(kind, tools):
         calls.append({"tool": "forecast", "arguments": {"city": city, "days": days}})
         return "say"
 
-    client = AsyncOpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0)
-    model = kind(MODEL, openai_client=client)
     settings = ModelSettings(include_usage=True)
     return Agent("weather", model=model, tools=[forecast] if tools else [], model_settings=settings), calls
 
@@ -37,14 +35,16 @@ def told(result, calls):
 
 
 def functions(kind):
+    model = kind(MODEL, openai_client=AsyncOpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0))
+
     async def batch(prompt, tools, heard):
-        one, calls = agent(kind, tools)
+        one, calls = agent(model, tools)
         result = await Runner.run(one, prompt)
         heard.append(result.final_output)
         return told(result, calls)
 
     async def stream(prompt, tools, heard):
-        one, calls = agent(kind, tools)
+        one, calls = agent(model, tools)
         result = Runner.run_streamed(one, prompt)
         async for event in result.stream_events():
             if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":

@@ -39,13 +39,13 @@ def told(result, calls):
 
 def functions(model):
     async def batch(prompt, tools, heard):
-        one, calls = agent(model(), tools)
+        one, calls = agent(model, tools)
         result = await one.run(prompt)
         heard.append(result.output)
         return told(result, calls)
 
     async def stream(prompt, tools, heard):
-        one, calls = agent(model(), tools)
+        one, calls = agent(model, tools)
         async with one.run_stream(prompt) as result:
             async for piece in result.stream_text(delta=True, debounce_by=None):
                 heard.append(piece)
@@ -58,8 +58,8 @@ if __name__ == "__main__":
     report(
         "pydantic-ai-slim",
         {
-            "pydantic-ai, OpenAI Chat": functions(lambda: of_openai(OpenAIChatModel)),
-            "pydantic-ai, OpenAI Responses": functions(lambda: of_openai(OpenAIResponsesModel)),
-            "pydantic-ai, Anthropic": functions(of_anthropic),
+            "pydantic-ai, OpenAI Chat": functions(of_openai(OpenAIChatModel)),
+            "pydantic-ai, OpenAI Responses": functions(of_openai(OpenAIResponsesModel)),
+            "pydantic-ai, Anthropic": functions(of_anthropic()),
         },
     )

@@ -6,7 +6,8 @@
   text, and then as a value. An input that is no JSON is an error of that call, not of the stream.
 - A stream is the default. The batch is the `UIMessage` that the client makes of the stream.
 - Why the answer ended, and its usage, are `metadata` of the message: the stream has them in its last part.
-- A refusal is a text.
+- A refusal is a text. An answer that was cancelled is aborted, which is no error for the client.
+- An answer to a message of the assistant goes on with it, and has its id: the client adds the parts to that message.
 """
 
 from __future__ import annotations
@@ -45,19 +46,19 @@ class AISDK(Dialect):
         """Read the body of a request."""
         return request_of(body)
 
-    def batch(self, completion: Completion, request: Request, stamp: Stamp) -> dict[str, Any]:  # noqa: ARG002
+    def batch(self, completion: Completion, request: Request, stamp: Stamp) -> dict[str, Any]:
         """Give the batch answer: a `UIMessage`."""
         choice = completion.first
         return {
-            "id": _message_id(stamp),
+            "id": _message_id(request, stamp),
             "role": "assistant",
             "metadata": _metadata(choice.finish, completion.usage),
             "parts": [{"type": "step-start"}, *map(_part, blocks_of(choice))],
         }
 
-    def renderer(self, request: Request, stamp: Stamp) -> AISDKRenderer:  # noqa: ARG002  nothing of it is repeated
+    def renderer(self, request: Request, stamp: Stamp) -> AISDKRenderer:
         """Give what writes the stream."""
-        return AISDKRenderer(stamp)
+        return AISDKRenderer(_message_id(request, stamp))
 
     def error_body(self, problem: Problem) -> dict[str, Any]:
         """Give the body of an error. The vendor has no form for it, so it is a problem document (RFC 9457)."""
@@ -88,8 +89,10 @@ class AISDK(Dialect):
 # --- the answer ----------------------------------------------------------------------------------
 
 
-def _message_id(stamp: Stamp) -> str:
-    return f"msg-{stamp.id}"
+def _message_id(request: Request, stamp: Stamp) -> str:
+    last = (dicts_in(request.body, "messages") or [{}])[-1]
+    continued = text_in(last, "id") if last.get("role") == "assistant" else ""
+    return continued or f"msg-{stamp.id}"
 
 
 def _input_of(text: str) -> tuple[bool, Any]:
@@ -128,14 +131,14 @@ def _metadata(finish: str | None, usage: Usage | None) -> dict[str, Any]:
 class AISDKRenderer(BlockRenderer):
     """Writes one stream of parts."""
 
-    def __init__(self, stamp: Stamp) -> None:
+    def __init__(self, message_id: str) -> None:
         super().__init__()
-        self._stamp = stamp
+        self._message_id = message_id
         self.back = b"}\n\n"
 
     def start(self) -> bytes:
         """Give the parts that open the message."""
-        return data_frame({"type": "start", "messageId": _message_id(self._stamp)}) + data_frame({"type": "start-step"})
+        return data_frame({"type": "start", "messageId": self._message_id}) + data_frame({"type": "start-step"})
 
     def opened(self, block: Block) -> bytes:
         """Give the part that begins a block."""
@@ -167,7 +170,9 @@ class AISDKRenderer(BlockRenderer):
         return data_frame({"type": "finish-step"}) + data_frame(last) + b"data: [DONE]\n\n"
 
     def error(self, problem: Problem) -> bytes:
-        """Give the last part of a stream that failed."""
+        """Give the last part of a stream that failed, or that somebody has stopped."""
+        if problem.code == "cancelled":
+            return data_frame({"type": "abort", "reason": message_of(problem)})
         return data_frame({"type": "error", "errorText": message_of(problem)})
 
 
@@ -206,6 +211,8 @@ class AISDKParser(SSEParser):
             self._complete = True
         elif kind == "error":
             raise remote_error(500, value.get("errorText"))
+        elif kind == "abort":
+            raise remote_error(410, value.get("reason"), "cancelled")
 
     def _call(self, value: dict[str, Any]) -> ToolCall:
         identity = text_in(value, "toolCallId")
