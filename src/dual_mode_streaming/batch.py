@@ -29,8 +29,9 @@ LOOK_FIRST = 8
 """After how many items to look at the clock for the first time. Most batches are shorter than a turn."""
 
 
-ARM_AFTER = 0.005
-"""Seconds that a batch may wait before its client is watched. Most are ready by then, and never pay for it."""
+ARM_AFTER = 0.05
+"""Seconds that a batch may wait before its client is watched. Most are ready by then, and never pay for it, on a server
+that is busy too."""
 
 
 async def take_items(source: Any, items: list[Any], options: Options, late: list[Gathering]) -> None:
@@ -301,7 +302,7 @@ class LateLife:
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._began = loop.time()
-            self._timer = loop.call_later(ARM_AFTER, self._begin)
+            self._timer = loop.call_later(self._gathering.options.watched_after(ARM_AFTER), self._begin)
 
     def _on_error(self, error: BaseException) -> None:
         if self.answer is not None:

@@ -277,7 +277,10 @@ class Feed:
                 continue
             if head.state is not RunState.LOST:
                 return
-            await self._store.close(self.run_id, ERROR, problem_json(ProducerLost()), if_lost=True)
+            head = await self._store.close(self.run_id, ERROR, problem_json(ProducerLost()), if_lost=True)
+            if head.state is not RunState.ENDED:
+                self._note(head)  # it was late, but is alive
+                return
 
     def _note(self, head: Head) -> None:
         self.head = head

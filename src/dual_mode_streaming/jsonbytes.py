@@ -102,7 +102,7 @@ def _foreign(value: Any) -> Any:
             return serializer.to_python(value, mode="json", by_alias=True)
         return orjson.Fragment(encoded)
     if _is_object_of_fields(value):
-        return {name: getattr(value, name) for name in _field_names(type(value))}
+        return _members(value)
     if isinstance(value, (tuple, set, frozenset, deque)):
         return list(value)
     if isinstance(value, (Decimal, PurePath)):
@@ -114,6 +114,11 @@ def _foreign(value: Any) -> Any:
 
 def _is_object_of_fields(value: Any) -> bool:
     return is_dataclass(value) and not isinstance(value, (type, ServerSentEvent))
+
+
+def _members(value: Any) -> dict[str, Any]:
+    kind: type = type(value)
+    return {name: getattr(value, name) for name in _field_names(kind)}
 
 
 @lru_cache(maxsize=512)
@@ -140,7 +145,7 @@ def _plain(value: Any, path: str, depth: int) -> Any:
     if depth > 200:
         raise ItemNotEncodable(path[:80] + "...", type(value).__name__, "it is nested too deeply, or holds itself")
     if _is_object_of_fields(value) and not hasattr(value, "__pydantic_serializer__"):
-        value = {name: getattr(value, name) for name in _field_names(type(value))}
+        value = _members(value)
     if isinstance(value, Mapping):
         return {_key(key, path): _plain(member, f"{path}{_member(key)}", depth + 1) for key, member in value.items()}
     if isinstance(value, (list, tuple, set, frozenset, deque)):

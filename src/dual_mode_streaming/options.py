@@ -70,6 +70,13 @@ class Options:
         gives_items = self.takes_list and self.fold.gives_items
         self.is_plain = gives_items and self.mode is None and self.on_finish is None and self.streams is None
 
+    def watched_after(self, longest: float) -> float:
+        """Give the seconds after which something may have to be done to a batch that waits, or `longest`."""
+        bounds = [longest, self.deadline, self.idle_timeout]
+        if self.batch_keepalive:
+            bounds.append(self.commit_after)
+        return min(bound for bound in bounds if bound is not None)
+
     def _check(self) -> None:
         if self.on_disconnect not in ("cancel", "finish"):
             raise ValueError(f"on_disconnect={self.on_disconnect!r} is not a policy; use 'cancel' or 'finish'")

@@ -143,8 +143,10 @@ class Producer:
                 self._ending = True
                 self._put(final)
                 await asyncio.wait({writer})
-            elif isinstance(self._why, (RunEnded, RunNotFound)):
+            if isinstance(self._why, (RunEnded, RunNotFound)):
                 outcome = await self._ended_by()
+            elif isinstance(self._why, StoreError):
+                outcome = Outcome.ERROR
         finally:
             for task in (driver, writer, listener):
                 task.cancel()

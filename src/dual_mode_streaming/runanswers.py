@@ -55,6 +55,10 @@ class RunResponse(DualModeResponse):
         begin: Gives the id and the owner of the run when the request is there.
         source: What `begin` begins, to be closed if it is never called; None if there is no such thing.
         options: Options of `DualModeResponse` about the answer, such as `heartbeat` and `send_timeout`.
+
+    Raises:
+        TypeError: An option is about the work.
+        ValueError: An option is out of its range.
     """
 
     def __init__(
@@ -64,8 +68,14 @@ class RunResponse(DualModeResponse):
         source: Any = None,
         options: dict[str, Any] | None = None,
     ) -> None:
+        given = options or {}
+        for name in ("fold", "max_item_bytes", "on_finish", "validate_items"):
+            if name in given:
+                raise TypeError(
+                    f"{name}= is not for the answer of a run: it is about the work; see Runs and Runs.start"
+                )
         # The items were checked against their bounds when they were written.
-        super().__init__(source, fold=last, max_item_bytes=None, **(options or {}))
+        super().__init__(source, fold=last, max_item_bytes=None, **given)
         self._runs = runs
         self._begin = begin
 

@@ -7,6 +7,7 @@ Rules:
 
 - One process does the work of a run (`producing.py`), and writes everything down. Every process follows what is written
   down (`feeds.py`), the one that does the work too.
+- It is used in one event loop, of asyncio or uvloop.
 - Ids of runs cannot be guessed, and are worth nothing to anybody but the owner.
 - A key names one piece of work for as long as that is kept, however it ended. To try again is to take another key.
 """

@@ -35,7 +35,7 @@ from .errors import DualModeError, Problem, StreamAborted
 from .exchange import DECIDED_HEADERS, ENDED, Exchange, answer_error, at_first_step
 from .folds import Fold, collect
 from .formats import TERMINAL_ID
-from .jsonbytes import encode_json
+from .jsonbytes import encode_at_once, encode_json
 from .lifecycle import OnFinish, logger
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode, choose_mode, last_event_id
 from .options import Options
@@ -207,11 +207,15 @@ class DualModeResponse(Response):
                 late: list[Gathering] = []
                 outer = innermost_scope() if ANYIO_SCOPES else None
                 work = take_items(source, items, options, late)
+                # A body that cannot be had at once, or not be sent in one piece, is left to `Gathering.body`.
                 body, waits_for, error = None, ENDED, None
                 try:
                     waits_for = work.send(None)
                 except StopIteration:
-                    body = self._small_body(items)
+                    body = encode_at_once(options.fold.result(items))
+                    bound = options.max_item_bytes
+                    if body is not None and (len(body) > BURST_BYTES or (bound is not None and len(body) > bound)):
+                        body = None
                 except BaseException as raised:
                     error = at_first_step(raised)
                 stand_in = self.stand_in
@@ -276,16 +280,6 @@ class DualModeResponse(Response):
         finally:
             if entry is not None:
                 entry.leave()
-
-    def _small_body(self, items: list[Any]) -> bytes | None:
-        """Give the batch body if it can be had at once and sent in one piece; None leaves it to `Gathering.body`."""
-        options = self.options
-        try:
-            body = encode_json(options.fold.result(items))
-        except Exception:
-            return None
-        limit = options.max_item_bytes
-        return body if len(body) <= BURST_BYTES and (limit is None or len(body) <= limit) else None
 
     # --- before the source runs --------------------------------------------------------------------
 

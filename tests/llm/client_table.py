@@ -1,8 +1,8 @@
 """docs/llm-clients.md: what real clients report when a real server answers them.
 
-Each client has a report, a file in `reports/`. The tests of the clients run them, and call `keep`: it compares what a client
-reported with its file, so that what is on the page is what happens. The page is made of the files. After a wanted change,
-as that of a version, `make client-table` lets the tests write files and page anew.
+Each client has a report, a file in `reports/`. The tests of the clients run them, and call `keep`: it compares what a
+client reported with its file, so that what is on the page is what happens. The page is made of the files. After a
+wanted change, as that of a version, `make client-table` lets the tests write files and page anew.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ CASES = {
 """The cases that every client runs, and the heads of their columns."""
 
 INTRODUCTION = """\
-# Clients
+# Clients of language models
 
-Existing clients of language models, unmodified, and what they report when `llm_router(Simulator(...))` answers them on a
-real server. The tests run them and compare; this page is made of what they found.
+Existing clients, unmodified, and what they report when `llm_router(Simulator(...))` answers them on a real server. The
+tests run them and compare; this page is made of what they found.
 
-- **Batch**, **Stream**, **Tools**, **Usage**: `ok` means that the client gave the whole text, the same call of a tool with
-  its arguments, and the same numbers of tokens in both modes. `-` means that the client has no such thing.
+- **Batch**, **Stream**, **Tools**, **Usage**: `ok` means that the client gave the whole text, the same call of a tool
+  with its arguments, and the same numbers of tokens in both modes. `-` means that the client has no such thing.
 - **400**, **429**: the error came before anything was said. It has its status in both modes, so all clients raise the
   error that they have for it.
-- **Error in the middle**: after two of four words. A batch is then a 500. Of a stream the client gave the two words, and
-  then the error that is named.
-- **Connection cut**: after two of four words. No client may take this for a complete answer.
+- **Error in the middle**: after two of four words. A batch is then a 500. Of a stream the client gave the two words,
+  and then the error that is named.
+- **Connection cut**: after two of four words. A batch had sent nothing, and is a 500. No client takes what it has of
+  the stream for a complete answer.
 
-Where the two modes differ, both are given. "None" is the status of an error that has none.
+Where the modes differ, each is given. The number at an error is the status that it tells; None is an error without one.
 """
 
 
@@ -80,28 +81,40 @@ def keep(report: Report) -> None:
     if REWRITES:
         report.file.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
         PAGE.write_text(page(), "utf-8")
-    kept = json.loads(report.file.read_text("utf-8")) if report.file.exists() else None
-    assert found == kept, f"{report.client} now reports something else; if that is wanted: make client-table"
+    before = json.loads(report.file.read_text("utf-8")) if report.file.exists() else None
+    assert found == before, f"{report.client} now reports something else; if that is wanted: make client-table"
+
+
+def kept(language: str, package: str) -> set[str]:
+    """Give the clients of a package whose reports are kept."""
+    reports = [report for report in _reports() if report.language == language]
+    return {report.client for report in reports if report.version.split()[0] == package}
 
 
 def page() -> str:
     """Give the page, as the files of all reports make it."""
-    read = [Report(**json.loads(path.read_text("utf-8"))) for path in REPORTS.glob("*.json")]
-    reports = sorted(read, key=lambda report: (report.language != "Python", report.client))
+    reports = sorted(_reports(), key=lambda report: (report.language != "Python", report.client))
     parts = [INTRODUCTION]
     for language in dict.fromkeys(report.language for report in reports):
         own = [report for report in reports if report.language == language]
         head = ["Client", *CASES.values()]
         rows = [[f"**{one.client}**<br>{one.version}", *map(_cell, one.cases.values())] for one in own]
         parts.append(f"## {language}\n\n{_table([head, ['---'] * len(head), *rows])}")
-        more = [f"- {one.client}: {what}: {found}\n" for one in own for what, found in one.more.items()]
+        more = [f"- {one.client}, {what}: {found}\n" for one in own for what, found in one.more.items()]
         if more:
             parts.append("Beside these:\n\n" + "".join(more))
-    faults = [f"- {report.client}: {fault}\n" for report in reports for fault in report.faults]
+    faults: dict[tuple[str, str], list[str]] = {}
+    for report in reports:
+        for fault in report.faults:
+            faults.setdefault((report.language, fault), []).append(report.client)
     if faults:
-        parts.append("## Faults of clients\n\nThese need care on the side of who uses them; the answers are right.\n\n")
-        parts[-1] += "".join(faults)
+        parts.append("## Faults of clients\n\nThe answers are right. Who uses these clients has to know, for:\n\n")
+        parts[-1] += "".join(f"- {'; '.join(clients)}: {fault}\n" for (_, fault), clients in faults.items())
     return "\n".join(parts)
+
+
+def _reports() -> list[Report]:
+    return [Report(**json.loads(path.read_text("utf-8"))) for path in REPORTS.glob("*.json")]
 
 
 def _cell(found: str | dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from dual_mode_streaming.errors import ItemNotEncodable, Problem, ProtocolError, RemoteError, StreamInterrupted
-from dual_mode_streaming.jsonbytes import decode_json
+from dual_mode_streaming.jsonbytes import decode_json, encode_json
 from dual_mode_streaming.llm.dialects import (
     AISDK,
     ALL,
@@ -542,6 +542,27 @@ def test_the_parts_of_the_ai_sdk():
             {"type": "tool-f", "toolCallId": "c1", "state": "input-available", "input": {"a": 1}},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("role", "given", "used"), [("assistant", "m1", "m1"), ("user", "m1", "msg-x1"), ("assistant", None, "msg-x1")]
+)
+def test_an_answer_that_goes_on_with_a_message_has_its_id(role, given, used):
+    parts = [{"type": "text", "text": "A"}]
+    body = {"messages": [{"role": "user", "parts": parts}, {"id": given, "role": role, "parts": parts}]}
+    request = AISDK().parse_request(encode_json(body))
+    assert frames(AISDK(), ["B"], request)[0][1] == {"type": "start", "messageId": used}
+    assert AISDK().batch(fold_all(["B"]), request, STAMP)["id"] == used
+
+
+def test_an_answer_that_was_cancelled_is_aborted():
+    problem = Problem(410, "cancelled", "Stopped.")
+    part = AISDK().renderer(REQUEST, STAMP).error(problem)
+    assert part == b'data: {"type":"abort","reason":"Stopped."}\n\n'
+    parser = AISDK().parser()
+    with pytest.raises(RemoteError, match="Stopped") as cancelled:
+        [*parser.feed(part), *parser.flush()]
+    assert (cancelled.value.status, cancelled.value.code) == (410, "cancelled")
 
 
 def test_an_input_that_is_no_json_is_an_error_of_its_call():

@@ -45,7 +45,7 @@ FAULTS = {
     "ollama, chat": [
         NOT_WRAPPED,
         "An error in the middle is a bare `Error`.",
-        "`abort()` knows streams only. To leave a batch, hand in a `fetch` that has a signal.",
+        "`abort()` knows streams only, and those only that have begun. To leave before, hand in a `fetch` with a signal.",
     ],
     "ai, UI message stream": [
         "The message of an error that came before anything was said is the whole body of the answer, a JSON document."
@@ -220,8 +220,10 @@ def check_errors(cases, *, streams):
         assert cases[name]["text"] == ""
         assert cases[name]["error"]["status"] == status
         assert words in cases[name]["error"]["message"]
+    # What is in the socket when a connection breaks may be lost.
+    assert cases["breaks"]["text"] == ("one two" if streams else "")
+    assert "one two".startswith(cases["cut"]["text"])
     for name in ("breaks", "cut"):
-        assert cases[name]["text"] == ("one two" if streams else "")
         assert cases[name]["error"] is not None
         assert streams or cases[name]["error"]["status"] == 500
     assert "The simulated model has failed." in cases["breaks"]["error"]["message"]

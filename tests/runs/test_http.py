@@ -481,3 +481,11 @@ async def test_head_begins_no_run():
     call = await Call(app_of(runs, work=work), "/work", method="HEAD").run()
     assert (call.status, call.body) == (200, b"")
     assert (runs.store._runs, steps.begun) == ({}, 0)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("option", ["fold", "max_item_bytes", "on_finish", "validate_items"])
+async def test_an_option_about_the_work_is_not_for_the_answer(option):
+    runs = Runs()
+    with pytest.raises(TypeError, match=f"{option}= is not for the answer"):
+        runs.response("x", **{option: None})

@@ -1,6 +1,7 @@
 """Cut a run anywhere, come back anywhere: no item is missing, none comes twice, however it was read and stored."""
 
 import asyncio
+import itertools
 import json
 import tempfile
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from asgi import Call
 from dual_mode_streaming import Runs
 from dual_mode_streaming.jsonlines import NDJSONDecoder
-from dual_mode_streaming.stores import MemoryStore, SQLiteStore
+from dual_mode_streaming.stores import Limits, MemoryStore, SQLiteStore
 from runs.work import SSE, app_of, events, followed, until
 
 ITEMS = st.lists(
@@ -129,5 +130,64 @@ def test_a_long_history_is_read_in_pages_that_many_share():
             assert [data["n"] for _, data, _ in events(call.body)[:-1]] == list(range(5000))
         assert len(reads) < 10
         await until(lambda: not runs._feeds)
+
+    asyncio.run(go())
+
+
+class WildBells(MemoryStore):
+    """A store whose bells keep no promise but to ring: records are left out, come twice, or come late."""
+
+    def __init__(self, tampering):
+        super().__init__()
+        self._tampering = itertools.cycle(tampering)
+
+    @asynccontextmanager
+    async def watch(self, run_id):
+        async with super().watch(run_id) as bell:
+            yield WildBell(bell, self._tampering)
+
+
+class WildBell:
+    def __init__(self, bell, tampering):
+        self._bell = bell
+        self._tampering = tampering
+        self._before = []
+
+    async def next(self):
+        heard = list(await self._bell.next())
+        before, self._before = self._before, heard
+        return {"as it is": heard, "none": [], "again": before + heard, "late": heard[1:], "old": before}[
+            next(self._tampering)
+        ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    bursts=st.lists(st.integers(1, 4), min_size=1, max_size=12),
+    tampering=st.lists(st.sampled_from(["as it is", "none", "again", "late", "old"]), min_size=1, max_size=6),
+)
+def test_bells_that_lie_lose_nothing_and_double_nothing(bursts, tampering):
+    async def source():
+        number = 0
+        for burst in bursts:
+            for _ in range(burst):
+                yield number
+                number += 1
+            for _ in range(12):  # let what was written be heard
+                await asyncio.sleep(0)
+
+    async def go():
+        # An old bell leaves the newest record to the next one; the last one is found when the lease is looked at.
+        runs = Runs(WildBells(tampering), limits=Limits(lease=0.05))
+        run = await runs.start(source())
+        early = asyncio.create_task(followed(runs, run.id))
+        call = Call(app_of(runs), f"/runs/{run.id}", headers=SSE).begin()
+        got = await early
+        assert [event.data for event in got] == list(range(sum(bursts)))
+        epoch = got[0].id.partition("-")[0]
+        assert [event.id for event in got] == [f"{epoch}-{seq}" for seq in range(1, sum(bursts) + 1)]
+        await call.end()
+        assert [data for _, data, _ in events(call.body)[:-1]] == list(range(sum(bursts)))
+        await ended(runs)
 
     asyncio.run(go())

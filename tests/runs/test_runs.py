@@ -317,6 +317,24 @@ async def test_followers_of_other_processes_are_told_when_this_one_goes_down():
     await until_done(other)
 
 
+@pytest.mark.asyncio
+async def test_a_run_that_is_cancelled_in_the_moment_of_its_end_was_cancelled():
+    store = MemoryStore()
+    runs = Runs(store)
+    finished = asyncio.Queue()
+    real = store.append
+
+    async def cancelled_first(run_id, epoch, records):
+        if records[-1].final:
+            await runs.cancel(run_id)
+        return await real(run_id, epoch, records)
+
+    store.append = cancelled_first
+    run = await runs.start(numbers(2), on_finish=lambda *args: finished.put_nowait(args))
+    assert (await finished.get())[0] is Outcome.CANCELLED
+    assert (await final_of(runs, run)).event == "cancelled"
+
+
 # --- a producer that is lost -------------------------------------------------------------------------------
 
 
@@ -595,3 +613,22 @@ async def test_the_lifespan_deletes_old_runs():
     await asyncio.sleep(0.002)
     async with runs.lifespan():
         await until(lambda: not runs.store._runs)
+
+
+@pytest.mark.asyncio
+async def test_a_producer_that_is_late_but_alive_is_not_ended():
+    class Late(MemoryStore):
+        async def close(self, run_id, event, data, *, if_lost=False):
+            if if_lost and run_id not in self.woken:
+                self.woken.add(run_id)
+                await self.renew(run_id, "e0")  # just before
+            return await super().close(run_id, event, data, if_lost=if_lost)
+
+    store = Late()
+    store.woken = set()
+    runs = Runs(store, limits=Limits(lease=0.05))
+    await store.claim(NewRun("a", "e0", limits=runs.limits))
+    following = asyncio.create_task(followed(runs, "a"))
+    await until(lambda: store.woken)
+    await store.append("a", "e0", [Record(1, b"1"), Record(2, b'{"items":1,"result":[1]}', "done", final=True)])
+    assert [event.data for event in await following] == [1]

@@ -116,8 +116,6 @@ class _Held:
         self._bound = hold_back
         self._waiting: deque[Event] = deque()
         self._length = 0
-        # The end of what was said, in which the beginning of something forbidden may be.
-        self._said = ""
         self.over = False
 
     async def take(self, event: Event) -> list[Event]:
@@ -129,7 +127,7 @@ class _Held:
         self._length += len(text)
         if self._bound is None:
             return []
-        if text and not await self._may(self._said + self._text()):
+        if text and not await self._may(self._text()):
             return self._refused(event)
         released: list[Event] = []
         while self._waiting and self._length - len(_text_of(self._waiting[0])) >= self._bound:
@@ -149,9 +147,7 @@ class _Held:
 
     def _say(self, released: list[Event]) -> None:
         event = self._waiting.popleft()
-        text = _text_of(event)
-        self._length -= len(text)
-        self._said = (self._said + text)[-self._bound :] if self._bound else ""
+        self._length -= len(_text_of(event))
         released.append(event)
 
     def _refused(self, event: Any) -> list[Event]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from struct import Struct
 
@@ -68,7 +68,8 @@ class Told:
         length, begins, flags = _START.unpack_from(data)
         end = _START.size + length
         known = json.loads(data[_START.size : end])
-        run = NewRun(**{**known.pop("run"), "limits": Limits(**known.pop("limits"))})
+        run_id, epoch, owner, key = known.pop("run")
+        run = NewRun(run_id, epoch, owner, key, Limits(*known.pop("limits")))
         more, completes = bool(flags & _MORE), bool(flags & _COMPLETES)
         return cls(run, **known, begins=begins, frames=data[end:], more=more, completes=completes, seq=seq, at=at)
 
@@ -86,7 +87,8 @@ class Told:
     def head(self, now: float) -> Head:
         """Give the head of the run at a time."""
         run = self.run
-        lease = 0.0 if self.ended else max(0.0, self.at + run.limits.lease - now)
+        # The clock that is asked for now and then may be a little behind the one that stamps messages.
+        lease = 0.0 if self.ended else min(run.limits.lease, max(0.0, self.at + run.limits.lease - now))
         state = RunState.ENDED if self.ended else RunState.LIVE if lease else RunState.LOST
         return Head(run.run_id, run.epoch, run.owner, run.key, state, self.first, self.last, lease)
 
@@ -95,10 +97,16 @@ class Told:
         return replace(self, begins=self.last + 1, frames=b"", more=False, completes=False)
 
     def _head(self) -> bytes:
-        run = asdict(self.run)
-        limits = run.pop("limits")
-        known = {"first": self.first, "last": self.last, "size": self.size, "ended": self.ended}
-        return json.dumps({"run": run, "limits": limits, **known}, separators=(",", ":")).encode()
+        run, limits = self.run, self.run.limits
+        known = {
+            "run": [run.run_id, run.epoch, run.owner, run.key],
+            "limits": [limits.max_items, limits.max_bytes, limits.ttl, limits.ttl_after, limits.lease],
+            "first": self.first,
+            "last": self.last,
+            "size": self.size,
+            "ended": self.ended,
+        }
+        return json.dumps(known, separators=(",", ":")).encode()
 
 
 def records_of(data: bytes) -> tuple[int, list[Record], bool, bool]:

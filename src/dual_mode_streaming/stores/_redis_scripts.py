@@ -48,17 +48,32 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The answer about a run: `ok`, then what a head is made of, then whether the pointer of its key is due.
-local function answer(due)
-  local h = redis.call('HMGET', head, 'epoch', 'owner', 'key', 'ended', 'first', 'last', 'until', 'ttl', 'ttl_after')
-  local left = math.max(0, h[7] - now())
+-- What is known of a run; nothing if it is not there.
+local function load()
+  local h = redis.call('HMGET', head, 'epoch', 'owner', 'key', 'ended', 'first', 'last', 'bytes', 'until', 'due',
+    'lease', 'ttl', 'ttl_after', 'max_items', 'max_bytes')
+  if not h[1] then
+    return nil
+  end
+  return {
+    epoch = h[1], owner = h[2], key = h[3], ended = h[4], first = tonumber(h[5]), last = tonumber(h[6]),
+    bytes = tonumber(h[7]), until_ = tonumber(h[8]), due = tonumber(h[9]), lease = tonumber(h[10]),
+    ttl = tonumber(h[11]), ttl_after = tonumber(h[12]),
+    items = tonumber(h[13]) or math.huge, most = tonumber(h[14]) or math.huge,
+  }
+end
+
+-- The answer about a run: `ok`, then what a head is made of, then what the life of its pointer is made of.
+local function answer(run, time, due)
+  local left = math.max(0, run.until_ - time)
   local state = 'live'
-  if h[4] then
+  if run.ended then
     state, left = 'ended', 0
   elseif left == 0 then
     state = 'lost'
   end
-  return {'ok', h[1], h[2], h[3], state, tonumber(h[5]), tonumber(h[6]), int(left), due or 0, int(h[8]), int(h[9])}
+  return {'ok', run.epoch, run.owner, run.key, state, run.first, run.last, int(left), due or 0, int(run.ttl),
+    int(run.ttl_after)}
 end
 
 -- The size of the data in a frame.
@@ -72,29 +87,27 @@ local function expire(milliseconds)
   redis.call('PEXPIRE', log, int(milliseconds + 1000))
 end
 
--- Add frames behind record `last`, beginning with ARGV[from], and drop what is over the limits, but never the newest.
-local function add(last, from)
-  local h = redis.call('HMGET', head, 'first', 'bytes', 'max_items', 'max_bytes')
-  local first, bytes = tonumber(h[1]), tonumber(h[2])
-  local items, most = tonumber(h[3]) or math.huge, tonumber(h[4]) or math.huge
+-- Add frames, beginning with ARGV[from], drop what is over the limits, but never the newest, and write the head.
+local function add(run, from)
   for i = from, #ARGV do
-    last = last + 1
-    redis.call('XADD', log, int(last) .. '-0', 'r', ARGV[i])
-    bytes = bytes + size(ARGV[i])
+    run.last = run.last + 1
+    redis.call('XADD', log, int(run.last) .. '-0', 'r', ARGV[i])
+    run.bytes = run.bytes + size(ARGV[i])
   end
-  local oldest = first
-  while first < last and (last - first + 1 > items or bytes > most) do
-    local id = int(first) .. '-0'
+  local oldest = run.first
+  while run.first < run.last and (run.last - run.first + 1 > run.items or run.bytes > run.most) do
+    local id = int(run.first) .. '-0'
     local entry = redis.call('XRANGE', log, id, id)[1]
     if entry then
-      bytes = bytes - size(entry[2][2])
+      run.bytes = run.bytes - size(entry[2][2])
     end
-    first = first + 1
+    run.first = run.first + 1
   end
-  if first > oldest then
-    redis.call('XTRIM', log, 'MAXLEN', int(last - first + 1))
+  if run.first > oldest then
+    redis.call('XTRIM', log, 'MAXLEN', int(run.last - run.first + 1))
   end
-  redis.call('HSET', head, 'first', int(first), 'last', int(last), 'bytes', int(bytes))
+  redis.call('HSET', head, 'first', int(run.first), 'last', int(run.last), 'bytes', int(run.bytes),
+    'until', int(run.until_))
 end
 
 """
@@ -107,85 +120,86 @@ def _script(body: str) -> Script:
 
 BEGIN = _script("""\
 -- Begin a run; one that is there already is left as it is. ARGV: fields of the head and their values.
+local time = now()
 if redis.call('EXISTS', head) == 0 then
   redis.call('DEL', log)
-  redis.call('HSET', head, 'first', 1, 'last', 0, 'bytes', 0, unpack(ARGV))
-  local h = redis.call('HMGET', head, 'lease', 'ttl')
-  local time = now()
-  redis.call('HSET', head, 'until', int(time + h[1]), 'due', int(time + h[2] / 2))
-  expire(h[2])
+  redis.call('HSET', head, 'first', 1, 'last', 0, 'bytes', 0, 'until', 0, 'due', 0, unpack(ARGV))
+  local run = load()
+  redis.call('HSET', head, 'until', int(time + run.lease), 'due', int(time + run.ttl / 2))
+  expire(run.ttl)
 end
-return answer()
+return answer(load(), time)
 """)
 
 APPEND = _script("""\
 -- Append frames and renew the lease. ARGV: epoch, channel, number of the first frame, whether the last one is final,
 -- whether the bell carries the frames, then the frames; without any it is a sign of life.
-local h = redis.call('HMGET', head, 'epoch', 'ended', 'last', 'lease', 'ttl', 'ttl_after', 'key', 'due')
-if not h[1] then
+local run, time = load(), now()
+if not run then
   return {'gone'}
 end
-local last, begins, count = tonumber(h[3]), tonumber(ARGV[3]), #ARGV - 5
-local known = math.min(count, last - begins + 1) -- so many are there already, from a time when the reply was lost
-if h[1] ~= ARGV[1] or h[2] == 'closed' or (h[2] and (count == 0 or known < count)) then
+local begins, count = tonumber(ARGV[3]), #ARGV - 5
+local known = math.min(count, run.last - begins + 1) -- so many are there already, from a time when the reply was lost
+if run.epoch ~= ARGV[1] or run.ended == 'closed' or (run.ended and (count == 0 or known < count)) then
   return {'ended'}
-elseif h[2] then
-  return answer()
+elseif run.ended then
+  return answer(run, time)
 elseif known < 0 then
-  return {'gap', last}
+  return {'gap', run.last}
 end
 
-local time, due = now(), 0
-if known < count then
-  add(last, 6 + known)
-end
-local life = h[5]
-if known < count and ARGV[4] == '1' then
-  redis.call('HSET', head, 'ended', 'done')
-  life = h[6]
-end
-redis.call('HSET', head, 'until', int(time + h[4]))
-if h[7] and time >= tonumber(h[8]) then
+local life, due, first = run.ttl, 0, run.last + 1
+run.until_ = time + run.lease
+if run.key and time >= run.due then
   due = 1
-  redis.call('HSET', head, 'due', int(time + h[5] / 2))
+  redis.call('HSET', head, 'due', int(time + run.ttl / 2))
 end
-expire(life)
 if known < count then
+  add(run, 6 + known)
+  if ARGV[4] == '1' then
+    run.ended = 'done'
+    redis.call('HSET', head, 'ended', run.ended)
+    life = run.ttl_after
+  end
   local bell = ''
   if ARGV[5] == '1' then
-    bell = int(last + 1) .. ':' .. table.concat(ARGV, '', 6 + known)
+    bell = int(first) .. ':' .. table.concat(ARGV, '', 6 + known)
   end
   redis.call('PUBLISH', ARGV[2], bell)
+else
+  redis.call('HSET', head, 'until', int(run.until_))
 end
-return answer(due)
+expire(life)
+return answer(run, time, due)
 """)
 
 CLOSE = _script("""\
 -- End a run in the place of its producer. ARGV: channel, whether only if it is lost, the frame of the final record.
-local h = redis.call('HMGET', head, 'epoch', 'ended', 'last', 'until', 'ttl_after')
-if not h[1] then
+local run, time = load(), now()
+if not run then
   return {'gone'}
 end
-if h[2] or (ARGV[2] == '1' and now() < tonumber(h[4])) then
-  return answer()
+if run.ended or (ARGV[2] == '1' and time < run.until_) then
+  return answer(run, time)
 end
-add(tonumber(h[3]), 3)
-redis.call('HSET', head, 'ended', 'closed')
-expire(h[5])
-redis.call('PUBLISH', ARGV[1], int(h[3] + 1) .. ':' .. ARGV[3])
-return answer()
+add(run, 3)
+run.ended = 'closed'
+redis.call('HSET', head, 'ended', run.ended)
+expire(run.ttl_after)
+redis.call('PUBLISH', ARGV[1], int(run.last) .. ':' .. ARGV[3])
+return answer(run, time)
 """)
 
 READ = _script("""\
 -- Give the head, the number of the first record of the page, and the frames. ARGV: after, limit, bytes of a page.
-local h = redis.call('HMGET', head, 'first', 'last')
-if not h[1] then
+local run, time = load(), now()
+if not run then
   return {'gone'}
 end
-local begins = math.max(tonumber(h[1]), tonumber(ARGV[1]) + 1)
-local last = math.min(tonumber(h[2]), begins + tonumber(ARGV[2]) - 1)
+local begins, most = math.max(run.first, tonumber(ARGV[1]) + 1), tonumber(ARGV[3])
+local last = math.min(run.last, begins + tonumber(ARGV[2]) - 1)
 local frames, bytes, at = {}, 0, begins
-while at <= last and bytes < tonumber(ARGV[3]) do
+while at <= last and bytes < most do
   local upto = math.min(last, at + 99)
   for _, entry in ipairs(redis.call('XRANGE', log, int(at) .. '-0', int(upto) .. '-0')) do
     if entry[1] ~= int(at) .. '-0' then
@@ -194,15 +208,15 @@ while at <= last and bytes < tonumber(ARGV[3]) do
     frames[#frames + 1] = entry[2][2]
     bytes = bytes + size(entry[2][2])
     at = at + 1
-    if bytes >= tonumber(ARGV[3]) then
+    if bytes >= most then
       break
     end
   end
-  if at <= upto and bytes < tonumber(ARGV[3]) then
+  if at <= upto and bytes < most then
     return {'gone'} -- a server that was short of memory has thrown the log away: better no run than one with a hole
   end
 end
-return {answer(), begins, table.concat(frames)}
+return {answer(run, time), begins, table.concat(frames)}
 """)
 
 DROP = _script("""\

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from dual_mode_streaming.client.typed import converter_for
 from dual_mode_streaming.errors import ProtocolError
 from dual_mode_streaming.folds import Fold
 from dual_mode_streaming.jsonbytes import decode_json, encode_json
 from dual_mode_streaming.modes import SSE
-from dual_mode_streaming.client.typed import converter_for
 
 from .choosing import check_headers
 from .probing import Answer, Endpoint, Events

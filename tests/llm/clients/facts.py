@@ -1,7 +1,7 @@
 """What the scripts of this folder share. Each runs one client against the server at the address it is given.
 
-A script asks each thing in both modes, and prints what its client reported as one JSON document. It judges nothing: that
-is for the test. The prompts are what the server knows: see `test_python_clients.py`.
+A script asks each thing in both modes, and prints what its client reported as one JSON document. It judges nothing:
+that is for the test. The prompts are what the server knows: see `test_python_clients.py`.
 """
 
 import asyncio

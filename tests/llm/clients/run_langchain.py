@@ -26,7 +26,9 @@ def complete(message, heard):
         heard.append(message.text)
     usage = message.usage_metadata
     return {
-        "finish": next((message.response_metadata.get(name) for name in FINISH if name in message.response_metadata), None),
+        "finish": next(
+            (message.response_metadata.get(name) for name in FINISH if name in message.response_metadata), None
+        ),
         "usage": usage and [usage["input_tokens"], usage["output_tokens"]],
         "calls": [called(call["name"], call["args"]) for call in message.tool_calls],
     }
@@ -58,8 +60,16 @@ def functions(model):
     return {"batch": batch, "stream": stream}, {"batch": batch_async, "stream": stream_async}
 
 
+def two_answers():
+    """Stream two answers at once, and fold them as LangChain does."""
+    whole = None
+    for chunk in ChatOpenAI(**OPTIONS, n=2).stream("say"):
+        whole = chunk if whole is None else whole + chunk
+    return {"text": whole.text}
+
+
 if __name__ == "__main__":
     ROWS = {}
     for name, model in MODELS.items():
         ROWS[name], ROWS[f"{name}, async"] = functions(model)
-    report(f"langchain-{sys.argv[2]}", ROWS)
+    report(f"langchain-{sys.argv[2]}", ROWS, more={"two answers": two_answers} if sys.argv[2] == "openai" else None)

@@ -48,6 +48,13 @@ def complete(answer, heard):
     }
 
 
+def two_answers():
+    """Stream two answers at once, and fold them as LiteLLM does."""
+    asked = {"messages": [{"role": "user", "content": "say"}], "n": 2, "stream": True}
+    answers = litellm.completion(model=f"openai/{MODEL}", api_base=f"{URL}/v1", api_key=KEY, max_retries=0, **asked)
+    return {"texts": [choice.message.content for choice in litellm.stream_chunk_builder(list(answers)).choices]}
+
+
 if __name__ == "__main__":
     report(
         "litellm",
@@ -56,4 +63,5 @@ if __name__ == "__main__":
             "litellm, anthropic": functions("anthropic", URL),
             "litellm, ollama_chat": functions("ollama_chat", URL),
         },
+        more={"two answers": two_answers},
     )

@@ -23,7 +23,9 @@ class Parts:
 
     def take(self, part):
         self.heard.append(part.message.content or "")
-        self.calls += [called(call.function.name, dict(call.function.arguments)) for call in part.message.tool_calls or ()]
+        self.calls += [
+            called(call.function.name, dict(call.function.arguments)) for call in part.message.tool_calls or ()
+        ]
         self.last = part
         return self
 

@@ -1,7 +1,7 @@
 """The client of OpenAI: Chat Completions in three ways, and Responses with its work in the background."""
 
 import openai
-from facts import DESCRIPTION, KEY, MODEL, SCHEMA, TOOL, URL, called, report
+from facts import DESCRIPTION, KEY, MODEL, SCHEMA, TOOL, URL, called, named, report
 
 OPTIONS = {"base_url": f"{URL}/v1", "api_key": KEY, "max_retries": 0}
 CLIENT = openai.OpenAI(**OPTIONS)
@@ -172,6 +172,15 @@ def cancelled():
     return {"finish": done.status, "text": done.output_text}
 
 
+def too_long():
+    """Let the helper fold a text that the bound on its length has cut."""
+    with CLIENT.chat.completions.stream(**chat("say", False), max_tokens=2) as stream:
+        try:
+            return {"finish": stream.get_final_completion().choices[0].finish_reason}
+        except openai.LengthFinishReasonError as error:
+            return {"error": named(error), "text": error.completion.choices[0].message.content}
+
+
 if __name__ == "__main__":
     report(
         "openai",
@@ -183,5 +192,5 @@ if __name__ == "__main__":
             "openai, Responses, `.stream()`": {"stream": responses_helper},
             "openai, Responses, background": {"batch": polled, "stream": resumed},
         },
-        more={"cancelled": cancelled},
+        more={"cancelled": cancelled, "too long": too_long},
     )

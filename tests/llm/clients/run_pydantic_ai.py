@@ -33,8 +33,7 @@ def agent(model, tools):
 
 
 def told(result, calls):
-    usage = result.usage() if callable(result.usage) else result.usage
-    return {"usage": [usage.input_tokens, usage.output_tokens], "calls": calls}
+    return {"usage": [result.usage.input_tokens, result.usage.output_tokens], "calls": calls}
 
 
 def functions(model):

@@ -3,14 +3,17 @@
 import { Ollama } from "ollama";
 import { MODEL, print, reportOf, url, WEATHER } from "./cases.mjs";
 
-// What leaves is the client as a whole, so each question has one of its own.
-function clientOf({ signal }) {
-  const client = new Ollama({ host: url });
-  signal.addEventListener("abort", () => client.abort());
-  return client;
+const client = new Ollama({ host: url });
+
+// A stream can be aborted when it has begun, not before.
+function leaving(stream, { signal }) {
+  const leave = () => stream.abort();
+  if (signal.aborted) leave();
+  signal.addEventListener("abort", leave);
+  return stream;
 }
 
-// Its `abort` knows streams only. A batch is left by what carries it.
+// A batch cannot be aborted at all. It is left by what carries it.
 function batchClientOf({ signal }) {
   return new Ollama({ host: url, fetch: (address, options) => fetch(address, { ...options, signal }) });
 }
@@ -41,7 +44,7 @@ print([
       note(said, answer.message.content, answer);
     },
     async stream(said, ask) {
-      for await (const answer of await clientOf(ask).chat({ ...chat(ask), stream: true })) {
+      for await (const answer of leaving(await client.chat({ ...chat(ask), stream: true }), ask)) {
         note(said, answer.message.content, answer);
       }
     },
@@ -52,7 +55,7 @@ print([
       note(said, answer.response, answer);
     },
     async stream(said, ask) {
-      for await (const answer of await clientOf(ask).generate({ ...generate(ask), stream: true })) {
+      for await (const answer of leaving(await client.generate({ ...generate(ask), stream: true }), ask)) {
         note(said, answer.response, answer);
       }
     },
