@@ -100,21 +100,26 @@ def page() -> str:
         head = ["Client", *CASES.values()]
         rows = [[f"**{one.client}**<br>{one.version}", *map(_cell, one.cases.values())] for one in own]
         parts.append(f"## {language}\n\n{_table([head, ['---'] * len(head), *rows])}")
-        more = [f"- {one.client}, {what}: {found}\n" for one in own for what, found in one.more.items()]
+        more = [(one.client, f"**{what}**: {found}") for one in own for what, found in one.more.items()]
         if more:
-            parts.append("Beside these:\n\n" + "".join(more))
-    faults: dict[tuple[str, str], list[str]] = {}
-    for report in reports:
-        for fault in report.faults:
-            faults.setdefault((report.language, fault), []).append(report.client)
+            parts.append(f"Beside these:\n\n{_list(more)}")
+    faults = [(report.client, fault) for report in reports for fault in report.faults]
     if faults:
-        parts.append("## Faults of clients\n\nThe answers are right. Who uses these clients has to know, for:\n\n")
-        parts[-1] += "".join(f"- {'; '.join(clients)}: {fault}\n" for (_, fault), clients in faults.items())
+        head = "## Faults of clients\n\nThe answers are right. Who uses these clients has to know:\n\n"
+        parts.append(head + _list(faults))
     return "\n".join(parts)
 
 
 def _reports() -> list[Report]:
     return [Report(**json.loads(path.read_text("utf-8"))) for path in REPORTS.glob("*.json")]
+
+
+def _list(facts: list[tuple[str, str]]) -> str:
+    """Give a line for each fact, with all clients of which it is true."""
+    clients: dict[str, list[str]] = {}
+    for client, fact in facts:
+        clients.setdefault(fact, []).append(client)
+    return "".join(f"- {'; '.join(names)}. {fact}\n" for fact, names in clients.items())
 
 
 def _cell(found: str | dict[str, str]) -> str:

@@ -45,7 +45,7 @@ FAULTS = {
     "ollama, chat": [
         NOT_WRAPPED,
         "An error in the middle is a bare `Error`.",
-        "`abort()` knows streams only, and those only that have begun. To leave before, hand in a `fetch` with a signal.",
+        "`abort()` knows only streams that have begun. To leave anything else, hand in a `fetch` with a signal.",
     ],
     "ai, UI message stream": [
         "The message of an error that came before anything was said is the whole body of the answer, a JSON document."

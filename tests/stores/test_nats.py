@@ -228,6 +228,15 @@ async def test_runs_over_their_time_are_deleted_and_others_stay(store, state, pr
         await store.renew("short1", "e")
 
 
+@pytest.mark.asyncio
+async def test_a_clock_that_went_wrong_closes_no_run(store):
+    await store.claim(RUN)
+    store._link._offset += 100  # as after a suspend, until the server is asked again
+    assert (await store.read("run"))[0].state is RunState.LOST
+    assert (await store.close("run", "error", b"{}", if_lost=True)).state is RunState.LIVE
+    assert (await store.read("run"))[0].state is RunState.LIVE
+
+
 # --- the bell ------------------------------------------------------------------------------------
 
 

@@ -44,19 +44,14 @@ def script(request: Request) -> Script | None:
     }.get(request.messages[-1].text)
 
 
-measured: SimpleQueue[Timings] = SimpleQueue()
-"""What the server has measured, one entry for each answer."""
+def serving(model: Model, measured: SimpleQueue[Timings]) -> FastAPI:
+    """Make an application that serves a model, and hands on the times that it has measured at the model itself."""
 
+    def note(outcome: Outcome, said: Completion, timings: Timings) -> None:  # noqa: ARG001  what a hook is given
+        measured.put(timings)
 
-def note_timings(outcome: Outcome, said: Completion, timings: Timings) -> None:  # noqa: ARG001  what a hook is given
-    """Hand on what the server has measured at the model itself. Both modes are measured alike."""
-    measured.put(timings)
-
-
-def serving(model: Model) -> FastAPI:
-    """Make an application that serves a model."""
     app = FastAPI()
-    app.include_router(llm_router(model, on_finish=note_timings))
+    app.include_router(llm_router(model, on_finish=note))
     return app
 
 
@@ -68,14 +63,14 @@ def heading(text: str) -> None:
     console.print(f"\n{text}", style="bold", soft_wrap=True)
 
 
-def show_both_modes(client: openai.OpenAI, model: str) -> None:
+def show_both_modes(client: openai.OpenAI, model: str, measured: SimpleQueue[Timings]) -> None:
     """Ask for the same answer twice, as a document and as a stream."""
     wanted: Any = {"model": model, "messages": MESSAGES, "temperature": 0, "max_tokens": 8}
     console.print("  batch")
     began = perf_counter()
     batch = client.chat.completions.create(**wanted).choices[0].message.content or ""
     console.print(f"  {1000 * (perf_counter() - began):.0f} ms  [cyan]{escape(batch)}[/]")
-    show_timings()
+    show_timings(measured.get(timeout=10))
 
     console.print("  stream")
     pieces: list[str] = []
@@ -85,13 +80,12 @@ def show_both_modes(client: openai.OpenAI, model: str) -> None:
         if piece:
             pieces.append(piece)
             console.print(f"  {1000 * (perf_counter() - began):.0f} ms  [green]{escape(piece.strip())}[/]")
-    show_timings()
+    show_timings(measured.get(timeout=10))
     console.print(f"  The pieces, joined, are the document: {''.join(pieces) == batch}.")
 
 
-def show_timings() -> None:
-    """Show the times of the last answer, as the server has seen them."""
-    timings = measured.get(timeout=10)
+def show_timings(timings: Timings) -> None:
+    """Show the times of an answer, as the server has seen them."""
     first, each = timings.time_to_first_token or 0.0, timings.time_per_output_token or 0.0
     console.print(
         f"  [dim]at the server: first token after {1000 * first:.0f} ms, then one every {1000 * each:.0f} ms, "
@@ -139,9 +133,10 @@ def asking(url: str) -> openai.OpenAI:
 
 def main() -> None:
     """Start a server for each model, and ask it."""
-    with running(serving(Simulator(pace=0.02, first_token=0.1, script=script))) as url, asking(url) as client:
+    measured: SimpleQueue[Timings] = SimpleQueue()
+    with running(serving(Simulator(pace=0.02, first_token=0.1, script=script), measured)) as url, asking(url) as client:
         heading("1. OpenAI's client and a simulated model, in both modes")
-        show_both_modes(client, "simulator")
+        show_both_modes(client, "simulator", measured)
         heading("2. The same model in the words of other vendors")
         show_other_vendors(url)
         heading("3. A model that fails. Before the first token the client gets a status, in both modes")
@@ -150,8 +145,9 @@ def main() -> None:
     heading("4. A real model on this machine: SmolLM2 with 135 million parameters, by llama.cpp")
     if LlamaModel.available():
         model = LlamaModel()
-        with running(serving(model)) as url, asking(url) as client:
-            show_both_modes(client, model.names[0])
+        measured = SimpleQueue()
+        with running(serving(model, measured)) as url, asking(url) as client:
+            show_both_modes(client, model.names[0], measured)
     else:
         console.print("  It is not installed. `make local-model` installs it (127 MB).")
 

@@ -27,11 +27,12 @@ def functions(*options):
     from llm.cli import cli  # it looks for its folder when it is loaded
 
     def run(prompt, tools, heard):
+        # It has no option against trying again, so some seconds are for that.
         more = ["--functions", FORECAST] if tools else []
-        done = CliRunner().invoke(cli, ["-m", MODEL, "--usage", prompt, *options, *more])
+        done = CliRunner().invoke(cli, ["-m", MODEL, "--usage", "--no-log", prompt, *options, *more])
         *calls, text = done.stdout.removesuffix("\n").split("\n")
         if done.exit_code:
-            return {"text": text, "error": f"exit code {done.exit_code}", "status": None, "message": done.stderr}
+            return {"text": text, "error": "exit code", "status": done.exit_code, "message": done.stderr}
         numbers = re.findall(r"(\d+) input, (\d+) output", done.stderr)
         return {
             "text": text,
