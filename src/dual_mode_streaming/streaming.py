@@ -160,8 +160,10 @@ class DualModeResponse(Response):
             streams,
             debug,
         )
-        # Most responses are made with none, and they are made for each request.
-        options = _DEFAULT if given == _DEFAULTS else Options(**dict(zip(_NAMES, given, strict=True)))
+        options = _DEFAULT  # most responses are made with none, and they are made for each request
+        if given != _DEFAULTS:
+            named: dict[str, Any] = dict(zip(_NAMES, given, strict=True))
+            options = Options(**named)
         if media_type is not None and media_type != JSON and media_type not in STREAM_TYPES:
             _check_batch_type(media_type)
         self.source = content

@@ -41,7 +41,7 @@ tests run them and compare; this page is made of what they found.
 - **Error in the middle**: after two of four words. A batch is then a 500. Of a stream the client gave the two words,
   and then the error that is named.
 - **Connection cut**: after two of four words. A batch had sent nothing, and is a 500. No client takes what it has of
-  the stream for a complete answer.
+  the stream for a complete answer. Several would if the stream ended in good order, so one that failed never does.
 
 Where the modes differ, each is given. The number at an error is the status that it tells; None is an error without one.
 """
@@ -100,13 +100,12 @@ def page() -> str:
         head = ["Client", *CASES.values()]
         rows = [[f"**{one.client}**<br>{one.version}", *map(_cell, one.cases.values())] for one in own]
         parts.append(f"## {language}\n\n{_table([head, ['---'] * len(head), *rows])}")
-        more = [(one.client, f"**{what}**: {found}") for one in own for what, found in one.more.items()]
+        more = [(one.client, f", {what}: {found}") for one in own for what, found in one.more.items()]
         if more:
             parts.append(f"Beside these:\n\n{_list(more)}")
-    faults = [(report.client, fault) for report in reports for fault in report.faults]
-    if faults:
-        head = "## Faults of clients\n\nThe answers are right. Who uses these clients has to know:\n\n"
-        parts.append(head + _list(faults))
+        faults = [(one.client, f": {fault}") for one in own for fault in one.faults]
+        if faults:
+            parts.append(f"What these clients do wrong with right answers:\n\n{_list(faults)}")
     return "\n".join(parts)
 
 
@@ -119,7 +118,7 @@ def _list(facts: list[tuple[str, str]]) -> str:
     clients: dict[str, list[str]] = {}
     for client, fact in facts:
         clients.setdefault(fact, []).append(client)
-    return "".join(f"- {'; '.join(names)}. {fact}\n" for fact, names in clients.items())
+    return "".join(f"- **{'; '.join(names)}**{fact}\n" for fact, names in clients.items())
 
 
 def _cell(found: str | dict[str, str]) -> str:
