@@ -172,10 +172,15 @@ class AsyncStream(StreamBase):
         self._begun = True
         try:
             while not session.complete:
-                for event in await self._read():
-                    self._at = event
-                    yield event
-                self._at = None
+                events = await self._read()
+                if session.alike:
+                    for event in events:
+                        yield event  # no place has to be noted
+                else:
+                    for event in events:
+                        self._at = event
+                        yield event
+                    self._at = None
                 if session.state is State.OPEN:
                     continue
                 await self._close()

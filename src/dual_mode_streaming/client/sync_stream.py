@@ -166,10 +166,14 @@ class SyncStream(StreamBase):
         self._begun = True
         try:
             while not session.complete:
-                for event in self._read():
-                    self._at = event
-                    yield event
-                self._at = None
+                events = self._read()
+                if session.alike:
+                    yield from events  # no place has to be noted, and this is the fastest loop there is
+                else:
+                    for event in events:
+                        self._at = event
+                        yield event
+                    self._at = None
                 if session.state is State.OPEN:
                     continue
                 self._close()
