@@ -142,8 +142,10 @@ def ran(server):
 
     def run(script):
         if script not in found:
+            found[script] = None
             reports = reports_of(script, server)
             found[script] = reports, sorted(server.left.get(timeout=GIVE_UP) for _ in leaving(script, reports))
+        assert found[script] is not None, "the script has failed before"
         return found[script]
 
     return run

@@ -56,7 +56,6 @@ class Reader(ABC):
         retry: The reconnection time that the body asked for, in milliseconds; None if it did not.
         ends_cleanly: Whether a body that comes to its end is complete by that alone.
         only_events: Whether it gives events and never an error.
-        plain_behind_first: Whether the events that `feed` gave last are only data, but perhaps the first.
     """
 
     mode = ResponseMode.STREAM
@@ -64,7 +63,6 @@ class Reader(ABC):
     retry: int | None = None
     ends_cleanly = True
     only_events = False
-    plain_behind_first = False
 
     @abstractmethod
     def feed(self, chunk: bytes) -> list[ServerSentEvent | ProtocolError]:
@@ -97,8 +95,6 @@ class _SSEReader(Reader):
         events: list[Any] = decoder.feed(chunk)
         self.last_event_id = decoder.last_event_id
         self.retry = decoder.retry
-        # Only the first event can have begun in the chunk before. To look for these bytes costs nearly nothing.
-        self.plain_behind_first = b"event:" not in chunk and b"id:" not in chunk and b"[DONE]" not in chunk
         if not self._decode:
             # What the server says of the stream is read all the same.
             for event in events:

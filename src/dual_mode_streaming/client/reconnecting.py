@@ -309,17 +309,18 @@ class Session:
     def _only_items(self, events: list[Any]) -> bool:
         """Whether these are items without places of their own, to be handed out as they are.
 
-        A look at all of them together costs a third of one at each, and one at the bytes next to nothing.
+        A look at all of them together costs a third of one at each.
         """
-        reader, places = self._reader, self.places
+        places = self.places
         here = places.here
-        if not reader.only_events or self._convert is not None or places.dropping or not (here or not places.last_id):
-            return False
-        some = events[:1] if reader.plain_behind_first and reader.last_event_id == here else events
         return (
-            set(map(_id_of, some)) == {here}
-            and CONTROL.isdisjoint(map(_name_of, some))
-            and _LLM_END not in map(_raw_of, some)
+            self._reader.only_events
+            and self._convert is None
+            and not places.dropping
+            and bool(here or not places.last_id)
+            and set(map(_id_of, events)) == {here}
+            and CONTROL.isdisjoint(map(_name_of, events))
+            and _LLM_END not in map(_raw_of, events)
         )
 
     def _check_places(self) -> bool:
