@@ -3,7 +3,6 @@
 import asyncio
 import importlib.util
 import json
-import os
 from contextlib import asynccontextmanager
 
 import anthropic
@@ -16,6 +15,7 @@ from dual_mode_streaming.errors import ModelError
 from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.llm import Finish, LlamaModel, Message, Request, Sampling, Text, Upstream, Usage, llm_router
 from dual_mode_streaming.llm.fold import fold_all
+from needs import lacking
 
 GIVE_UP = 60.0
 """Seconds after which a test that hangs is ended: prompts are read by one core, which has other work too."""
@@ -26,9 +26,7 @@ ASK = {"model": "smollm2-135m-instruct", "messages": [{"role": "user", "content"
 @pytest.fixture(scope="module")
 def model():
     if not LlamaModel.available():
-        message = "the local model is missing; install it with: make local-model"
-        # Nobody would notice a skip in CI, which has installed it. Elsewhere it is a download of 127 MB to choose.
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+        lacking("the local model", "make local-model")
     return LlamaModel(threads=1)
 
 

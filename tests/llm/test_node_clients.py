@@ -21,6 +21,7 @@ from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.llm import Script, Simulator, llm_router
 from dual_mode_streaming.llm.requests import Tool
 from llm.client_table import Report, keep
+from needs import lacking
 
 NODE = Path(__file__).parent / "node"
 PROGRAM = NODE / "node_modules" / ".bin" / "node"
@@ -153,7 +154,7 @@ def ran(server):
 
 def reports_of(script, server):
     if not INSTALLED.exists():
-        pytest.fail("the clients of Node are missing; install them with: make node-clients")
+        lacking("what the clients of Node need", "make node-clients")
     command = [PROGRAM, NODE / script, server.url]
     # Nothing of the environment is to come between, such as a proxy.
     done = subprocess.run(command, capture_output=True, text=True, timeout=GIVE_UP, env={"PATH": os.defpath})

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from dual_mode_streaming.errors import ModelError
 from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.llm import Script, Simulator, llm_router
+from needs import lacking
 
 from .client_table import Report, keep, kept
 
@@ -224,7 +225,7 @@ def run(client, url, folder):
     """Run the script of a client, and give the facts that it prints."""
     python, script, *arguments = RUNS[client]
     if not python.exists():
-        pytest.fail(f"{python} is missing; install it with: make llm-clients")
+        lacking(str(python), "make llm-clients")
     # Nothing of who runs the tests: no keys, no addresses, no settings of clients.
     environment = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
     environment |= {"HOME": str(folder), "NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"}

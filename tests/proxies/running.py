@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from needs import lacking
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 FOLDERS = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin"
@@ -21,7 +21,7 @@ def program(name: str) -> str:
     """Find a proxy; a machine without it fails the test, since nobody would notice that it was skipped."""
     found = shutil.which(name) or shutil.which(name, path=FOLDERS)
     if found is None:
-        pytest.fail(f"{name} is missing; install it with: apt-get update && apt-get install -y {name}")
+        lacking(name, f"apt-get update && apt-get install -y {name}")
     return found
 
 

