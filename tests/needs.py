@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-__all__ = ["lacking"]
+__all__ = ["lacking", "unmeasured"]
 
 
 def lacking(what: str, remedy: str) -> NoReturn:
@@ -20,3 +20,11 @@ def lacking(what: str, remedy: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def unmeasured() -> dict[str, str]:
+    """Give the environment for a process that coverage is not to measure.
+
+    It handles SIGTERM itself and needs memory, so it would be in the way where a test is about one of them.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}

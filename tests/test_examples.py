@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from needs import unmeasured
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "src/dual_mode_streaming/examples").glob("example_*.py"))
 COLOURS = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])(?:;\d+)*m")
 
 
 def run(*arguments, **environment):
-    inherited = {name: os.environ[name] for name in os.environ if name not in ("COLUMNS", "FORCE_COLOR", "NO_COLOR")}
+    inherited = unmeasured()
+    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
+        inherited.pop(name, None)
     done = subprocess.run(
         [sys.executable, "-W", "error", *map(str, arguments)],
         env={**inherited, "PYTHONIOENCODING": "utf-8", "TERM": "xterm", **environment},

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from dual_mode_streaming.sse import SSEDecoder
+from needs import unmeasured
 from servers.wire import ask, connected, opened
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -86,7 +87,7 @@ async def running(name: str, folder: Path, *, grace: float = 1, port: int | None
     folder.mkdir(exist_ok=True)
     paths = [os.environ.get("PYTHONPATH"), str(TESTS)]
     environment = {
-        **os.environ,
+        **unmeasured(),
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "CONTRACT_TOKEN": token,
         "DRAIN_REPORTS": str(folder),
@@ -335,6 +336,7 @@ def script(grace: float, handler: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env=unmeasured(),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "listening\n"
