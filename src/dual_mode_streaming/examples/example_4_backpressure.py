@@ -169,7 +169,8 @@ def main() -> None:
 
     heading(f"3. Memory after {len(scenes)} runs of {total // 1000} MB each")
     console.print(f"  {before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB after")
-    flat = after - before < 8 * 2**20
+    # The allocator keeps some of what it had at its fullest. What is not bounded would keep all that was published.
+    flat = after - before < len(scenes) * total / 2
     console.print("  [green]it stayed flat[/]" if flat else "  [red]it grew[/]")
 
 
