@@ -21,10 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dual_mode_streaming import Channel, ServerSentEvent, errors
-from dual_mode_streaming.channels import Policy
+from dual_mode_streaming.channels import Policy, Subscription
 from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.sse import encode_event
-from dual_mode_streaming.subscriptions import Subscription
 
 console = Console(highlight=False)
 if not console.is_terminal:
