@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS = never
 export UV_NO_PROGRESS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local-model llm-clients node-clients client-table run examples test lint format types docs bench pins clean
+.PHONY: help setup copies local-model llm-clients node-clients client-table run examples test lint format types docs bench pins clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9%-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ format: .venv/.dev ## rewrite the code in the project's format
 types: .venv/.dev ## check types with mypy and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+copies: .venv/.dev ## write anew what stands in several places: code shown on pages, CLAUDE.md, AGENTS.md
+	@$(PY) docs/making/copies.py
 
 docs: .venv/.dev ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

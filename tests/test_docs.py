@@ -18,10 +18,13 @@ from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.options import Options
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ABOVE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CLAUDE.md")]
+PAGES = [*ABOVE, *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^(?:<!-- (.*?) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""A block, with the comment that stands directly above it."""
+SHELLS = ("console", "bash", "sh", "shell")
 
-pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
 # --- code and terminal sessions ----------------------------------------------------------------
@@ -33,12 +36,28 @@ def test_the_code_of_a_page_runs_and_its_sessions_happen(page, monkeypatch):
     module = types.ModuleType(f"code_of_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in FENCE.finditer(text):
-        language, code = block.groups()
+        comment, language, code = block.groups()
+        if reason_not_to_run(comment):
+            continue
         if language == "python":
-            line = text.count("\n", 0, block.start(2))
+            line = text.count("\n", 0, block.start(3))
             exec(compile("\n" * line + code, page, "exec", dont_inherit=True), vars(module))
-        elif language == "console" and "$ curl" in code:
+        elif language in SHELLS:
+            assert code.startswith("$ curl "), f"say why this is not run, in <!-- not run: … --> above it:\n{code}"
             replay(code, module.app)
+
+
+def reason_not_to_run(comment):
+    """Give what a comment says about why the block under it is not run; empty if it is to run."""
+    return (comment or "").partition("not run: ")[2]
+
+
+@pages
+def test_the_marks_of_what_is_not_run_stand_above_what_would_be_run(page):
+    text = page.read_text("utf-8")
+    marked = [block for block in FENCE.finditer(text) if reason_not_to_run(block[1])]
+    assert text.count("<!-- not run:") == len(marked)
+    assert {block[2] for block in marked} <= {"python", *SHELLS}
 
 
 def replay(session, app):
@@ -64,8 +83,8 @@ def masked(text):
 
 @pages
 def test_every_block_says_what_it_is(page):
-    known = {"python", "console", "json", "text"}
-    assert {language for language, _ in FENCE.findall(page.read_text("utf-8"))} <= known
+    known = {"python", "console", "json", "text", "mermaid", "javascript"}
+    assert {language for _, language, _ in FENCE.findall(page.read_text("utf-8"))} <= known
 
 
 # --- links -------------------------------------------------------------------------------------
