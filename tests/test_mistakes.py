@@ -7,7 +7,6 @@ happens and never for a time.
 import asyncio
 import importlib.util
 import json
-import os
 import re
 import signal
 import subprocess
@@ -415,4 +414,3 @@ def test_every_pair_is_observed_and_on_the_page():
     files = {path.stem for path in PAIRS.glob("*.py")}
     assert files == {f"{name}_{state}" for name in observations for state in ("broken", "fixed")}
     assert files == set(re.findall(r"<!-- file: docs/pairs/(\w+)\.py -->", page))
-

@@ -20,7 +20,7 @@ def copies() -> dict[Path, str]:
     """Give each file that holds a copy, with the text that it should have."""
     guide = SKILL.read_text("utf-8").partition("\n---\n")[2].lstrip("\n")
     pages = [path for path in (ROOT / "docs").rglob("*.md") if _SHOWN.search(path.read_text("utf-8"))]
-    return {path: guide for path in GUIDES} | {path: _SHOWN.sub(_show, path.read_text("utf-8")) for path in pages}
+    return dict.fromkeys(GUIDES, guide) | {path: _SHOWN.sub(_show, path.read_text("utf-8")) for path in pages}
 
 
 def _show(found: re.Match[str]) -> str:
