@@ -25,20 +25,23 @@ _COLOURS = {
     "#040506": "var(--md-default-fg-color--light)",
     "#070809": "var(--md-default-bg-color)",
     "#0a0b0c": "var(--md-code-bg-color)",
-    "#0d0e0f": "var(--md-primary-fg-color)",
+    "#0d0e0f": "var(--md-typeset-a-color)",
 }
 _INK, _LINE, _PAPER, _BOX, _ACCENT = _COLOURS
 _THEME = {
     "startOnLoad": False,
     "theme": "base",
     "htmlLabels": False,
-    "flowchart": {"htmlLabels": False, "curve": "basis", "padding": 12},
-    "sequence": {"mirrorActors": False, "useMaxWidth": True},
+    "flowchart": {"htmlLabels": False, "curve": "basis", "padding": 12, "nodeSpacing": 30, "rankSpacing": 45},
+    "sequence": {"mirrorActors": False, "actorMargin": 40, "width": 110},
+    "themeCSS": ".edgeLabel rect { opacity: 1; }",
     "fontFamily": "sans-serif",
     "themeVariables": {
         "fontFamily": "sans-serif",
         "fontSize": "14px",
         "background": _PAPER,
+        "useGradient": False,
+        "dropShadow": "none",
         "primaryColor": _BOX,
         "primaryTextColor": _INK,
         "primaryBorderColor": _ACCENT,
