@@ -30,9 +30,9 @@ LINES = {
         "_sse_paths sse jsonlines modes client.options client.places client.replies client.typed llm.events "
         "llm.requests"
     ),
-    3: "flow sources inbox formats entries signals client.reading",
+    3: "tasks flow sources inbox formats entries signals client.reading",
     4: (
-        "tasks lifecycle streams options client.reconnecting llm.fold "
+        "lifecycle streams options client.reconnecting llm.fold "
         "stores.bells stores.memory stores._sqlite_tables stores.sqlite "
         "stores._frames stores._nats_messages stores._redis_scripts"
     ),

@@ -14,6 +14,10 @@ Rules:
 - If an errand has to wait too, the work stays parked until it is done. That is backpressure.
 - A cancellation that comes meanwhile belongs to the work first: it may be the source's own `asyncio.timeout`. Only
   if the work lets it pass, or has ended, it is the errand's.
+- While an errand waits, the work may go on by such a cancellation. Before it does what would be an errand's too, as to
+  send, it waits for `errand_ended`. Otherwise it would overtake.
+- The same holds for cancel scopes of anyio. Those that the errand has entered are not inside those of the work: each
+  of the two finds its own as it has left them. A cancellation of a scope of the errand's is the errand's.
 - If the work was told to stop and its clean-up has to wait, the errand is given up: a client that takes nothing must
   not keep a source from being closed.
 - An errand that raises cancels the work. It keeps its error itself, for whoever gave it.
@@ -31,6 +35,8 @@ from time import monotonic
 from typing import Any, cast
 
 from anyio.lowlevel import checkpoint
+
+from .tasks import ANYIO_SCOPES, current_task, innermost_scope, is_cancelled, move_to_scope
 
 __all__ = ["GO_ON", "TURN_SECONDS", "Abandoned", "Errand", "Pace", "Pump"]
 
@@ -112,7 +118,17 @@ class Pump:
         on_blocked: Called when an errand has to wait itself.
     """
 
-    __slots__ = ("_abandoned", "_dropped", "_gate", "_on_blocked", "_on_wait", "_stopped")
+    __slots__ = (
+        "_abandoned",
+        "_dropped",
+        "_errand_is_over",
+        "_errands_scope",
+        "_gate",
+        "_on_blocked",
+        "_on_wait",
+        "_stopped",
+        "outer",
+    )
 
     def __init__(self, on_wait: Callable[[Any], Errand | None], on_blocked: Callable[[], None]) -> None:
         self._on_wait = on_wait
@@ -121,6 +137,12 @@ class Pump:
         self._stopped = False
         self._dropped = False
         self._gate: asyncio.Future[None] | None = None
+        self._errand_is_over: asyncio.Future[None] | None = None
+        """Done when the errand that waits is done; None if none waits."""
+        self._errands_scope: object = None
+        """The innermost cancel scope of anyio in which the errand is that waits."""
+        self.outer: object = None
+        """The one in which the work was begun."""
 
     def stop(self) -> None:
         """Take note that the work is told to stop, by the next cancellation of the task."""
@@ -131,6 +153,11 @@ class Pump:
         self._dropped = True
         if self._gate is not None and not self._gate.done():
             self._gate.set_result(None)
+
+    async def errand_ended(self) -> None:
+        """Wait until no errand is under way. For the work, if a cancellation has let it go on meanwhile."""
+        while self._errand_is_over is not None:
+            await asyncio.shield(self._errand_is_over)
 
     def abandon(self) -> None:
         """Give up waiting for the work at the next cancellation of the task."""
@@ -163,13 +190,16 @@ class Pump:
                     waits_for = _NOT_BEGUN
                     continue
                 if errand is not None:
+                    outside = not ANYIO_SCOPES  # nobody is in a scope, so the work is not
                     try:
                         # Most errands end at once. `next` sees that without an exception, `send` would raise one.
-                        blocked_by = next(errand.__await__(), _DONE)
+                        blocked_by = next(errand.__await__(), _DONE) if outside else self._begin(errand)
                     except Exception:
                         waits_for = _cancelled(waits_for)
                     else:
                         if blocked_by is not _DONE:
+                            if outside:
+                                self._errands_scope = move_to_scope(current_task(), None) if ANYIO_SCOPES else None
                             waits_for = yield from self._finish_errand(errand, blocked_by, work, waits_for)
                 yield waits_for
             except _WorkEnded as ended:
@@ -183,12 +213,22 @@ class Pump:
                 error = raised
             waits_for = _NOT_BEGUN
 
-    def _finish_errand(  # noqa: C901  two coroutines and their four ways to end, in one place
+    def _finish_errand(
         self, errand: Errand, blocked_by: Any, work: Coroutine[Any, Any, Any], waits_for: Any
     ) -> Generator[Any, Any, Any]:
         """Run an errand that has to wait while the work is parked; give what the work waits for afterwards."""
         _park(waits_for)
         self._on_blocked()
+        is_over = self._errand_is_over = asyncio.get_running_loop().create_future()
+        try:
+            return (yield from self._take_turns(errand, blocked_by, work, waits_for))
+        finally:
+            self._errand_is_over = None
+            is_over.set_result(None)
+
+    def _take_turns(  # noqa: C901  two coroutines and their four ways to end, in one place
+        self, errand: Errand, blocked_by: Any, work: Coroutine[Any, Any, Any], waits_for: Any
+    ) -> Generator[Any, Any, Any]:
         ended: _WorkEnded | _WorkFailed | None = None
         while True:
             error: BaseException | None = None
@@ -198,7 +238,7 @@ class Pump:
                     _give_up(errand, blocked_by)
                     break
             except asyncio.CancelledError as cancelled:
-                if ended is None and not self._abandoned:
+                if ended is None and not self._abandoned and not self._is_the_errands():
                     waits_for, ended = yield from self._cancel_work(work, waits_for, cancelled)
                     if ended is None and self._stopped:
                         _give_up(errand, blocked_by)
@@ -212,7 +252,7 @@ class Pump:
                 errand.close()
                 raise
             try:
-                blocked_by = errand.send(None) if error is None else errand.throw(error)
+                blocked_by = self._go_on(errand, error)
             except StopIteration:
                 break
             except asyncio.CancelledError:
@@ -226,6 +266,30 @@ class Pump:
         if ended is not None:
             raise ended
         return _parked(waits_for)
+
+    def _begin(self, errand: Errand) -> Any:
+        """Make the first step of an errand, outside of the scopes that the work has entered."""
+        task = current_task()
+        works_scope = move_to_scope(task, self.outer)
+        try:
+            return next(errand.__await__(), _DONE)
+        finally:
+            self._errands_scope = move_to_scope(task, works_scope)
+
+    def _go_on(self, errand: Errand, error: BaseException | None) -> Any:
+        """Make the next step of an errand, inside of the scopes that it has entered."""
+        task = current_task()
+        works_scope = move_to_scope(task, self._errands_scope)
+        try:
+            return errand.send(None) if error is None else errand.throw(error)
+        finally:
+            self._errands_scope = move_to_scope(task, works_scope)
+
+    def _is_the_errands(self) -> bool:
+        """Whether it is the errand that is cancelled by a scope of its own, and not the work."""
+        if not is_cancelled(self._errands_scope, self.outer):
+            return False
+        return not is_cancelled(innermost_scope(current_task()), self.outer)
 
     def _shielded(self, blocked_by: Any) -> Generator[Any, Any, None]:
         """Wait for a future of the errand, so that a cancellation of the task leaves it alone."""
@@ -247,7 +311,8 @@ class Pump:
     ) -> Generator[Any, Any, tuple[Any, _WorkEnded | _WorkFailed | None]]:
         """Give a cancellation to the parked work, as asyncio would: cancel what it waits for, then resume it."""
         error: BaseException | None = cancelled
-        if hasattr(waits_for, "cancel") and waits_for.cancel():
+        # The text goes along, as asyncio hands it on: by it anyio knows its own cancellations.
+        if hasattr(waits_for, "cancel") and waits_for.cancel(*cancelled.args[:1]):
             try:
                 yield _parked(waits_for)
                 error = None
