@@ -19,7 +19,8 @@ from starlette.routing import Route
 from asgi import Call
 from dual_mode_streaming import DualModeResponse
 from dual_mode_streaming.errors import StreamAborted
-from dual_mode_streaming.flow import Pace, Pump
+from dual_mode_streaming.flow import Pump
+from dual_mode_streaming.pace import Pace
 
 NDJSON = {"accept": "application/x-ndjson"}
 VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
@@ -578,7 +579,7 @@ async def _run(pump, work):
 
 def test_the_pace_is_slow_where_items_are_dear_and_a_wait_begins_a_new_turn(monkeypatch):
     now = 0.0
-    monkeypatch.setattr("dual_mode_streaming.flow.monotonic", lambda: now)
+    monkeypatch.setattr("dual_mode_streaming.pace.monotonic", lambda: now)
     pace = Pace()
     assert not pace.overdue()
     now += 0.003

@@ -31,14 +31,11 @@ import asyncio
 import contextlib
 import types
 from collections.abc import Callable, Coroutine, Generator
-from time import monotonic
 from typing import Any, cast
 
-from anyio.lowlevel import checkpoint
+from .tasks import ANYIO_SCOPES, current_task, innermost_scope, is_cancelled, lay_aside, move_to_scope, take_up
 
-from .tasks import ANYIO_SCOPES, current_task, innermost_scope, is_cancelled, move_to_scope
-
-__all__ = ["GO_ON", "TURN_SECONDS", "Abandoned", "Errand", "Pace", "Pump"]
+__all__ = ["GO_ON", "Abandoned", "Errand", "Pump"]
 
 Errand = Coroutine[Any, Any, None]
 
@@ -47,62 +44,6 @@ _DONE = object()
 
 GO_ON: Errand = cast("Errand", object())
 """In the place of an errand: let the work go on at once, as if the event loop had had its turn."""
-TURN_SECONDS = 0.002
-"""How long a source that never waits may keep the event loop from everybody else."""
-TURNS = 4
-"""How many turns the event loop gets then. A request that has just come takes as many: to be accepted, to be read, to
-run, and one to spare; a client that leaves takes three, until its stream is cancelled."""
-LOOK_EVERY = 32
-"""How many cheap items pass between two looks at the clock."""
-
-
-class Pace:
-    """Sees to it that a source which never waits leaves the event loop to others now and then.
-
-    Ask `overdue` once every `step` items, and `await turn()` if it says so. A wait of the source begins a new turn, so
-    this costs a source that waits next to nothing.
-
-    The clock is the real one: an event loop may give the time of its last turn, which stands still as long as the
-    source keeps it.
-    """
-
-    __slots__ = ("_began", "step", "stopped", "waited")
-
-    def __init__(self, step: int = 1) -> None:
-        self._began = 0.0
-        self.step = step
-        """How many items may pass until the next look at the clock: few where items are dear, many where cheap."""
-        self.waited = True
-        """Whether the source has waited since the last look."""
-        self.stopped = False
-        """Whether the source was told to stop."""
-
-    def overdue(self) -> bool:
-        """Whether the event loop is to have a turn now.
-
-        Raises:
-            asyncio.CancelledError: The source was told to stop, and has swallowed it and gone on.
-        """
-        if self.stopped:
-            raise asyncio.CancelledError
-        now = monotonic()
-        if self.waited:
-            self.waited = False
-            self._began = now
-        elif now - self._began >= TURN_SECONDS:
-            return True
-        if self.step < LOOK_EVERY:
-            self.step *= 2
-        return False
-
-    async def turn(self) -> int:
-        """Give the event loop its turns; say after how many items to look again."""
-        for _ in range(TURNS):
-            await checkpoint()
-        self.waited = False
-        self._began = monotonic()
-        self.step = max(1, self.step // 2)
-        return self.step
 
 
 class Abandoned(Exception):
@@ -217,7 +158,7 @@ class Pump:
         self, errand: Errand, blocked_by: Any, work: Coroutine[Any, Any, Any], waits_for: Any
     ) -> Generator[Any, Any, Any]:
         """Run an errand that has to wait while the work is parked; give what the work waits for afterwards."""
-        _park(waits_for)
+        lay_aside(waits_for)
         self._on_blocked()
         is_over = self._errand_is_over = asyncio.get_running_loop().create_future()
         try:
@@ -242,7 +183,7 @@ class Pump:
                     waits_for, ended = yield from self._cancel_work(work, waits_for, cancelled)
                     if ended is None and self._stopped:
                         _give_up(errand, blocked_by)
-                        return _parked(waits_for)
+                        return take_up(waits_for)
                     if not (isinstance(ended, _WorkFailed) and isinstance(ended.error, asyncio.CancelledError)):
                         continue
                 error = cancelled
@@ -265,7 +206,7 @@ class Pump:
                 break
         if ended is not None:
             raise ended
-        return _parked(waits_for)
+        return take_up(waits_for)
 
     def _begin(self, errand: Errand) -> Any:
         """Make the first step of an errand, outside of the scopes that the work has entered."""
@@ -297,7 +238,7 @@ class Pump:
             yield blocked_by
             return
         gate = self._gate = asyncio.get_running_loop().create_future()
-        _park(blocked_by)
+        lay_aside(blocked_by)
 
         def open_gate(_: object) -> None:
             if not gate.done():
@@ -314,12 +255,12 @@ class Pump:
         # The text goes along, as asyncio hands it on: by it anyio knows its own cancellations.
         if hasattr(waits_for, "cancel") and waits_for.cancel(*cancelled.args[:1]):
             try:
-                yield _parked(waits_for)
+                yield take_up(waits_for)
                 error = None
             except BaseException as raised:
                 error = raised
         try:
-            return _park(work.send(None) if error is None else work.throw(error)), None
+            return lay_aside(work.send(None) if error is None else work.throw(error)), None
         except StopIteration as end:
             return None, _WorkEnded(end.value)
         except BaseException as raised:
@@ -358,28 +299,10 @@ def _give_up(errand: Errand, blocked_by: Any) -> None:
         errand.close()
 
 
-def _park(waits_for: Any) -> Any:
-    """Lay a future aside that was yielded to us, so that other tasks may wait for it meanwhile.
-
-    A future is marked when it is yielded, and the task that waits for it takes the mark away: there is one mark for
-    all that wait, and a future that still has it cannot be awaited by anybody else.
-    """
-    if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
-        waits_for._asyncio_future_blocking = False  # noqa: SLF001  as a task does
-    return waits_for
-
-
-def _parked(waits_for: Any) -> Any:
-    """Take up a future again that was laid aside, to yield it to the event loop."""
-    if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
-        waits_for._asyncio_future_blocking = True  # noqa: SLF001  as the future does itself
-    return waits_for
-
-
 def _cancelled(waits_for: Any) -> Any:
     """Cancel what the parked work waits for, so that the work is cancelled when it goes on."""
     if hasattr(waits_for, "cancel") and waits_for.cancel():
-        return _parked(waits_for)
+        return take_up(waits_for)
     raise asyncio.CancelledError
 
 

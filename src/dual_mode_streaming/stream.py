@@ -14,12 +14,13 @@ from starlette.types import Send
 from .answers import BURST_BYTES, Answer, Head, check_size
 from .errors import Draining, Problem
 from .events import ServerSentEvent
-from .flow import GO_ON, TURN_SECONDS, Errand, Pace
+from .flow import GO_ON, Errand
 from .folds import Fold
 from .formats import Format, event_value
 from .inbox import Inbox
 from .jsonbytes import encode_json
 from .options import Options
+from .pace import TURN_SECONDS, Pace
 from .sources import DecidingSource, Ready, close_source
 
 __all__ = ["Framing", "StreamAnswer"]

@@ -17,8 +17,10 @@ __all__ = [
     "innermost_scope",
     "is_cancelled",
     "is_shielded",
+    "lay_aside",
     "move_to_scope",
     "runs_on_asyncio",
+    "take_up",
 ]
 
 ANYIO_SCOPES = _task_states.data  # type: ignore[attr-defined]
@@ -82,6 +84,24 @@ def is_shielded(task: asyncio.Task[Any], outermost: object) -> bool:
             return True
         scope = scope._parent_scope  # noqa: SLF001  anyio tells it in no other way
     return False
+
+
+def lay_aside(waits_for: Any) -> Any:
+    """Lay a future aside that was yielded to us, so that other tasks may wait for it meanwhile.
+
+    A future is marked when it is yielded, and the task that waits for it takes the mark away: there is one mark for
+    all that wait, and a future that still has it cannot be awaited by anybody else.
+    """
+    if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
+        waits_for._asyncio_future_blocking = False  # noqa: SLF001  as a task does
+    return waits_for
+
+
+def take_up(waits_for: Any) -> Any:
+    """Take up a future again that was laid aside, to yield it to the event loop."""
+    if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
+        waits_for._asyncio_future_blocking = True  # noqa: SLF001  as the future does itself
+    return waits_for
 
 
 def gave_up() -> RuntimeError:
