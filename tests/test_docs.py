@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from dual_mode_streaming import DualModeResponse, errors
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.options import Options
+from dual_mode_streaming.testing import live_server
 
 ROOT = Path(__file__).parents[1]
 ABOVE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CLAUDE.md")]
@@ -63,7 +63,7 @@ def test_the_marks_of_what_is_not_run_stand_above_what_would_be_run(page):
 
 def replay(session, app):
     """Send what a terminal session sends with curl, and compare what came with what the page shows."""
-    with running(app) as url, httpx2.Client() as client:
+    with live_server(app) as url, httpx2.Client() as client:
         for exchange in session.removeprefix("$ ").split("\n$ "):
             command, _, shown = exchange.partition("\n")
             program, *words = shlex.split(command)
