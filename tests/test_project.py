@@ -30,14 +30,14 @@ LINES = {
         "_sse_paths sse jsonlines modes client.options client.places client.replies client.typed llm.events "
         "llm.requests"
     ),
-    3: "flow sources inbox formats entries signals client.reading",
+    3: "flow sources inbox formats observers entries signals client.reading",
     4: (
         "tasks lifecycle streams options client.reconnecting llm.fold "
         "stores.bells stores.memory stores._sqlite_tables stores.sqlite "
         "stores._frames stores._nats_messages stores._redis_scripts"
     ),
     5: (
-        "answers batch stream pushed plain_life plain exchange streaming decorator drained client client.base "
+        "answers batch stream pushed plain_life plain refusals exchange streaming decorator drained client client.base "
         "client.async_stream client.sync_stream client.async_client client.sync_client llm.dialects "
         "llm.models llm.timings llm.shaping llm.serving llm.kept"
     ),

@@ -83,21 +83,21 @@ class PlainBatch(PlainAnswer):
 
     def __init__(self, source: AsyncIterator[Any], options: Options, inbox: Inbox, send: Send, head: Head) -> None:
         super().__init__(options, inbox, send, head)
-        self._gathering = Gathering(Steps(self, source), options)
-        self._gathering.on_error = self.broken  # type: ignore[method-assign]
+        self.gathering = Gathering(Steps(self, source), options)
+        self.gathering.on_error = self.broken  # type: ignore[method-assign]
 
     @property
     def given(self) -> int:
         """How many items the source has given so far."""
-        return self._gathering.items
+        return self.gathering.items
 
     def partial(self) -> Any:
         """Give the fold of the items so far."""
-        return self._gathering.partial()
+        return self.gathering.partial()
 
     async def _take_all(self) -> Callable[[], bytes]:
-        await self._gathering.run()
-        body = self._gathering.body()
+        await self.gathering.run()
+        body = self.gathering.body()
 
         def complete() -> bytes:
             self.length = len(body)

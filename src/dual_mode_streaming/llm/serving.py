@@ -119,7 +119,7 @@ class DialectResponse(DualModeResponse):
         try:
             registry = registry_of(scope, self.options.streams)
             if registry is not None:
-                entry = registry.admit(scope, streams=streams)
+                entry = registry.admit(scope, streams=streams, media_type=kind)
             source = open_source(self.source)
         except DualModeError as error:
             await close_source(self.source)
