@@ -33,7 +33,7 @@ LINES = {
     3: "flow sources inbox formats observers entries signals client.reading",
     4: (
         "tasks lifecycle streams options client.reconnecting llm.fold "
-        "stores.bells stores.memory stores._sqlite_tables stores.sqlite "
+        "stores.bells stores.memory stores.observed stores._sqlite_tables stores.sqlite "
         "stores._frames stores._nats_messages stores._redis_scripts"
     ),
     5: (
@@ -45,7 +45,7 @@ LINES = {
         "fastapi channels llm.router llm.desk llm.keys runs stores "
         "stores._nats_link stores._nats_bell stores._nats_history stores.nats stores._redis_bell stores.redis"
     ),
-    7: "__init__ testing llm",
+    7: "__init__ testing telemetry llm",
     8: "playground examples pytest_plugin",
     9: "cli",
 }

@@ -123,6 +123,8 @@ class Observed:
         duration: How long it took in all; None while it is open.
         outcome: How it ended; None while it is open.
         error: What it ended with; None if that is nothing.
+        trace_id: The trace that an observer has made a span in; None if none has.
+        span_id: That span.
     """
 
     __slots__ = (
@@ -143,9 +145,11 @@ class Observed:
         "outcome",
         "scope",
         "since",
+        "span_id",
         "status",
         "streams",
         "taken",
+        "trace_id",
     )
 
     def __init__(self, scope: Scope, observers: Iterable[Observer], *, streams: bool, media_type: str) -> None:
@@ -163,6 +167,8 @@ class Observed:
         self.duration: float | None = None
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
+        self.trace_id: str | None = None
+        self.span_id: str | None = None
         self._silence = 0.0
         self._quiet_since: float | None = None
         self._observers = observers
@@ -182,6 +188,14 @@ class Observed:
     def items(self) -> int:
         """How many items there are so far."""
         return self._items if self.taken is None else self.taken.items
+
+    @property
+    def status_code(self) -> int | None:
+        """The status that was sent; or what the application will make of the error, if nothing was sent."""
+        if self.status is not None or not isinstance(self.error, Exception):
+            return self.status
+        status = getattr(self.error, "status", None) or getattr(self.error, "status_code", None)
+        return int(status) if isinstance(status, int) else 500
 
     @property
     def silence(self) -> float:
