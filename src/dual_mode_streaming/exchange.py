@@ -119,8 +119,7 @@ class Exchange:
     async def batch(self, source: Any) -> None:
         """Answer with one document."""
         inbox = self._inbox(source) if may_have_body(self._scope) else None
-        gathering = Gathering(self._noting_first(source), self._options)
-        self._observe(gathering, b" ")
+        gathering = Gathering(self._observed_batch(source), self._options)
         scope = innermost_scope()
         work = gathering.run()
         waits_for, error = ENDED, None
@@ -204,8 +203,7 @@ class Exchange:
             answer = PlainStream(source, self._options, inbox, self._send, self.head, self.format())
             self._observe_frames(answer.framing)
         else:
-            answer = PlainBatch(self._noting_first(source), self._options, inbox, self._send, self.head)
-            self._observe(answer.gathering, b" ")
+            answer = PlainBatch(self._observed_batch(source), self._options, inbox, self._send, self.head)
         if self._entry is not None:
             self._entry.on_drain(
                 lambda why: answer.stop(Outcome.DRAINED, why), patience=2 * self._options.close_timeout
@@ -251,19 +249,20 @@ class Exchange:
 
     # --- for observers -----------------------------------------------------------------------------
 
-    def _observe(self, taken: Gathering | Framing, heartbeat: bytes) -> None:
-        """Let observers see how many items there are, and what is sent without any."""
-        if self._observed is not None:
-            self._observed.taken, self._observed.heartbeat = taken, heartbeat
+    def _observed_batch(self, source: Any) -> Any:
+        observed = self._observed
+        if observed is None:
+            return source
+        observed.heartbeat = b" "
+        return FirstNoted(source, observed.has_first_item)
 
     def _observe_frames(self, framing: Framing) -> None:
-        if self._observed is not None:
-            framing.on_first = self._observed.has_first_item
-            self._observed.behind = framing.behind
-            self._observe(framing, framing.format.heartbeat(self._options.heartbeat_lines))
-
-    def _noting_first(self, source: Any) -> Any:
-        return source if self._observed is None else FirstNoted(source, self._observed.has_first_item)
+        observed = self._observed
+        if observed is not None:
+            observed.taken = framing
+            observed.heartbeat = framing.format.heartbeat(self._options.heartbeat_lines)
+            observed.behind = framing.behind
+            framing.on_first = observed.has_first_item
 
     # --- what an answer is made of -----------------------------------------------------------------
 

@@ -115,7 +115,7 @@ class Observed:
         since: When it was opened, by the monotonic clock.
         behind: How many events a client that came back was behind; None if nobody knows.
         heartbeat: The frame that says nothing, by which silence is known; `b""` if there is none.
-        taken: What takes the items, with their number as `items`; None while the source does not run.
+        taken: What takes the items of a stream, with their number as `items`; None for a batch, and at the end.
         bytes: How many bytes of body were sent so far.
         heartbeats: How many of the sends were heartbeats.
         status: The status that was sent; None if none was yet, or another sends it.
@@ -186,7 +186,7 @@ class Observed:
 
     @property
     def items(self) -> int:
-        """How many items there are so far."""
+        """How many items there are so far; of a batch once it is over."""
         return self._items if self.taken is None else self.taken.items
 
     @property

@@ -83,21 +83,21 @@ class PlainBatch(PlainAnswer):
 
     def __init__(self, source: AsyncIterator[Any], options: Options, inbox: Inbox, send: Send, head: Head) -> None:
         super().__init__(options, inbox, send, head)
-        self.gathering = Gathering(Steps(self, source), options)
-        self.gathering.on_error = self.broken  # type: ignore[method-assign]
+        self._gathering = Gathering(Steps(self, source), options)
+        self._gathering.on_error = self.broken  # type: ignore[method-assign]
 
     @property
     def given(self) -> int:
         """How many items the source has given so far."""
-        return self.gathering.items
+        return self._gathering.items
 
     def partial(self) -> Any:
         """Give the fold of the items so far."""
-        return self.gathering.partial()
+        return self._gathering.partial()
 
     async def _take_all(self) -> Callable[[], bytes]:
-        await self.gathering.run()
-        body = self.gathering.body()
+        await self._gathering.run()
+        body = self._gathering.body()
 
         def complete() -> bytes:
             self.length = len(body)

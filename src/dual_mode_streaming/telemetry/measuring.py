@@ -64,6 +64,8 @@ Sums = Mapping[tuple[Metric, Labels], float]
 
 OTHER = "_OTHER"
 """What stands for an attribute that nobody has told, by the rules of OpenTelemetry."""
+MOST_MODELS = 100
+"""How many names of models are told apart."""
 
 
 class Measuring(Observer):
@@ -76,6 +78,7 @@ class Measuring(Observer):
         self._channels: list[tuple[str, ref[Channel], Tally]] = []
         self._former: dict[str, Tally] = {}
         self._last: Sums = {}
+        self._models: set[Labels] = set()
 
     @abstractmethod
     def record(self, metric: Metric, value: float, labels: Labels) -> None:
@@ -153,6 +156,9 @@ class Measuring(Observer):
         if MODEL_DURATION.name in notes:
             names = MODEL_FIRST.labels
             labels = tuple(str(notes.get(name, OTHER)) for name in names)
+            if labels not in self._models and len(self._models) >= MOST_MODELS:
+                labels = (labels[0], OTHER)  # a proxy takes any name from a client
+            self._models.add(labels)
             outcome = response.outcome
             failed = "" if outcome is None or outcome.value == "done" else outcome.value
             self.record(MODEL_DURATION, notes[MODEL_DURATION.name], (*labels, failed))

@@ -99,7 +99,7 @@ FIRST_ITEM = Metric(
     _OF_RESPONSE,
     _SECONDS,
 )
-ITEMS = Metric("dual_mode.response.items", _C, "Items given by sources, of open responses too.", "{item}", _OF_RESPONSE)
+ITEMS = Metric("dual_mode.response.items", _C, "Items given by sources, of open streams too.", "{item}", _OF_RESPONSE)
 SENT = Metric("dual_mode.response.sent", _C, "Bytes of bodies, of open responses too.", "By", _OF_RESPONSE)
 HEARTBEATS = Metric("dual_mode.response.heartbeats", _C, "Heartbeats sent.", "{heartbeat}", _OF_RESPONSE)
 SILENCE = Metric(
