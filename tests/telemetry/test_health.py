@@ -64,12 +64,13 @@ async def test_a_store_that_cannot_be_reached():
         port = free.getsockname()[1]
     store = RedisStore(f"redis://:hunter2@127.0.0.1:{port}/0")
     try:
-        alive, ready = await both(Starlette(routes=health_routes(Streams(), runs=Runs(store))))
+        alive, ready = await both(Starlette(routes=health_routes(Streams(), runs=Runs(store), within=30)))
     finally:
         await store.aclose()
     assert alive.status == 200
     assert (ready.status, ready.headers["content-type"]) == (503, "application/problem+json")
     assert b'"code":"store_unavailable"' in ready.body
+    assert b"Redis cannot be reached" in ready.body
     assert int(ready.headers["retry-after"]) >= 1
     assert b"hunter2" not in ready.body
 
@@ -111,14 +112,18 @@ def test_on_a_real_server_while_a_stream_has_its_grace():
     routes = [Route("/endless", endless), Route("/drain", drain, methods=["POST"]), *health_routes()]
     app = Starlette(routes=routes)
     app.state.streams = streams
-    with live_server(app) as url, httpx2.Client(base_url=url) as client:
-        with client.stream("GET", "/endless", headers={"accept": "text/event-stream"}) as stream:
-            next(stream.iter_bytes())
-            assert client.get("/readyz").status_code == 200
-            assert client.post("/drain").status_code == 202
-            refused = client.get("/readyz")
-            assert (refused.status_code, refused.json()["code"]) == (503, "draining")
-            assert client.get("/healthz").status_code == 200
-            assert client.head("/readyz").status_code == 503
-            assert streams.open == 1
+    with (
+        live_server(app) as url,
+        httpx2.Client(base_url=url) as client,
+        client.stream("GET", "/endless", headers={"accept": "text/event-stream"}) as stream,
+    ):
+        parts = stream.iter_bytes()
+        next(parts)
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/drain").status_code == 202
+        refused = client.get("/readyz")
+        assert (refused.status_code, refused.json()["code"]) == (503, "draining")
+        assert client.get("/healthz").status_code == 200
+        assert client.head("/readyz").status_code == 503
+        assert streams.open == 1
     assert streams.open == 0

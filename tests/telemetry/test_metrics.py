@@ -363,6 +363,9 @@ async def test_opentelemetry_has_what_prometheus_has():
     made.gate.set()
     await held.end()
     await subscriber.aclose()
+    now = of_opentelemetry(reader)
+    assert now["dual_mode_response_open{dual_mode_mode=stream,http_route=/held}"] == 0, "an old look was shown again"
+    assert now["dual_mode_channel_subscribers{dual_mode_channel=ticks}"] == 0
     provider.shutdown()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter
 
-from .measuring import Labels, Measuring
+from .measuring import Labels, Measuring, Sums
 from .table import ALL, Kind, Metric
 
 __all__ = ["OpenTelemetryMetrics"]
@@ -28,6 +28,8 @@ class OpenTelemetryMetrics(Measuring):
 
     def __init__(self, meter_provider: MeterProvider | None = None) -> None:
         super().__init__()
+        self._read: Sums = {}
+        self._unread: set[Metric] = set()
         meter: Meter = get_meter("dual_mode_streaming", meter_provider=meter_provider)
         self._histograms = {
             metric: meter.create_histogram(
@@ -50,11 +52,18 @@ class OpenTelemetryMetrics(Measuring):
 
     def _callback(self, metric: Metric) -> Callback:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            for (one, labels), value in self.sums().items():
+            for (one, labels), value in self._sums_for(metric).items():
                 if one is metric:
                     yield Observation(value, _attributes(metric, labels))
 
         return observe
+
+    def _sums_for(self, metric: Metric) -> Sums:
+        """Give all sums. A reader asks for one metric after the other, and to look at all streams once is enough."""
+        if metric not in self._unread:
+            self._read, self._unread = self.sums(), set(ALL)
+        self._unread.discard(metric)
+        return self._read
 
 
 def _attributes(metric: Metric, labels: Labels) -> dict[str, str]:
