@@ -2,16 +2,19 @@
 
 They are observers (`observers.py`), given to `Streams` and `Runs`; nothing is patched and nothing is global. A name is
 loaded when it is first used, and `prometheus_client` or `opentelemetry` with it.
+
+`table` says what is measured, `measuring` makes it of what observers are told, `prometheus` and `otel` bring it to the
+two libraries, `tracing` makes spans, `accesslog` writes lines, and `health` has the routes for orchestrators.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dual_mode_streaming.lazy import names_on_first_use
+from dual_mode_streaming.observers import Observed, ObservedRun, Observer, notes_of
 
 if TYPE_CHECKING:
-    from dual_mode_streaming.observers import Observed, ObservedRun, Observer, notes_of
-
     from .accesslog import AccessLog
     from .health import health_routes
     from .otel import OpenTelemetryMetrics
@@ -31,24 +34,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AccessLog": ".accesslog",
-    "Observed": "dual_mode_streaming.observers",
-    "ObservedRun": "dual_mode_streaming.observers",
-    "Observer": "dual_mode_streaming.observers",
-    "OpenTelemetryMetrics": ".otel",
-    "PrometheusMetrics": ".prometheus",
-    "Tracing": ".tracing",
-    "health_routes": ".health",
-    "notes_of": "dual_mode_streaming.observers",
+    "AccessLog": "accesslog",
+    "OpenTelemetryMetrics": "otel",
+    "PrometheusMetrics": "prometheus",
+    "Tracing": "tracing",
+    "health_routes": "health",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = globals()[name] = getattr(import_module(_HOMES[name], __name__), name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_on_first_use(globals(), _HOMES)
