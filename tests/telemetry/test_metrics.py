@@ -416,6 +416,30 @@ async def test_another_thread_may_read_and_no_counter_goes_down():
     assert of_channel(metrics)["delivered"] == 600
 
 
+@pytest.mark.asyncio
+async def test_what_another_thread_sees_in_between_is_not_shown(monkeypatch):
+    """The moments that the test above meets only now and then: a subscriber is in no number, or is just coming."""
+    metrics = PrometheusMetrics()
+    channel = Channel()
+    metrics.watch(channel, "ticks")
+    reader = channel.subscribe()
+    await channel.publish(1)
+    await reader.__anext__()
+    before = of_channel(metrics)
+    with monkeypatch.context() as leaving:
+        leaving.setattr(type(channel), "subscriptions", ())
+        assert of_channel(metrics) == {**before, "subscribers": 0}
+    with monkeypatch.context() as coming:
+
+        def changed(_):
+            raise RuntimeError("Set changed size during iteration")
+
+        coming.setattr(type(channel), "subscriptions", property(changed))
+        assert of_channel(metrics) == {**before, "subscribers": 0}
+    assert of_channel(metrics) == before
+    await reader.aclose()
+
+
 # --- what is loaded ------------------------------------------------------------------------------
 
 
