@@ -181,7 +181,7 @@ def test_every_diagram_is_drawn_in_the_site(site):
     [
         ("front", "dual_mode_streaming"),
         *((name, f"dual_mode_streaming.{name}") for name in ("client", "errors", "fastapi", "jsonlines", "llm")),
-        *((name, f"dual_mode_streaming.{name}") for name in ("sse", "stores", "testing")),
+        *((name, f"dual_mode_streaming.{name}") for name in ("sse", "stores", "telemetry", "testing")),
         ("dialects", "dual_mode_streaming.llm.dialects"),
     ],
 )
