@@ -1,1 +1,1 @@
-"""The course: exercises that check themselves. `exercises/README.md` is its map, `course.toml` its table of contents."""
+"""The course: exercises that check themselves. `README.md` is its map, `course.toml` its table of contents."""

@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, TextIO
@@ -34,7 +34,7 @@ from exercises import stillness
 from exercises.checks.expecting import Broken
 
 WORK = 1.5
-"""Seconds of the processor that a step of the learner's code may use. A step is one check, or the import of the file."""
+"""Seconds of the processor that a step may use. A step is one check, or the import of the file."""
 LOADING = 15.0
 """Seconds of the processor for an import. Frameworks are large."""
 REST = 6.0
@@ -87,7 +87,7 @@ class Watchdog:
                 self._end()
 
     def _end(self) -> None:
-        frame: FrameType | None = sys._current_frames().get(self._watched or 0)
+        frame: FrameType | None = sys._current_frames().get(self._watched or 0)  # noqa: SLF001  there is no other way
         inside = frame is not None and frame.f_code.co_filename == str(self._path)
         while frame is not None and frame.f_code.co_filename != str(self._path):
             frame = frame.f_back
@@ -108,7 +108,7 @@ class Examination:
 
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
         """Run a check, and bound it."""
-        given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+        given = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
         with self._watchdog.watch(WORK):
             made = pyfuncitem.obj(**given)
             if inspect.iscoroutine(made):
@@ -120,17 +120,15 @@ class Examination:
         write(self._report, began=item.name, task=task_of(item))
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Iterator[None]:
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
         """Report how a check has ended."""
-        report: Any = yield
+        report = yield
         if call.when == "call" or call.excinfo is not None:
             problem = None if call.excinfo is None else problem_of(call.excinfo.value, self._path)
             if problem is not None:
                 problem["printed"] = report.capstdout
             write(self._report, check=item.name, task=task_of(item), problem=problem)
-        return report  # noqa: B901  a wrapper of pluggy returns what it was given
+        return report
 
 
 def task_of(check: pytest.Item) -> int:
@@ -192,7 +190,7 @@ def guard_sleep() -> None:
     """Make `time.sleep` an error where an event loop runs."""
     sleep = time.sleep
 
-    def guarded(seconds: float) -> None:
+    def guarded(seconds: Any) -> None:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -227,12 +225,20 @@ def examine(checks: Path, path: Path, report: TextIO) -> None:
     try:
         with contextlib.redirect_stdout(printed), watchdog.watch(LOADING):
             module = loaded(path)
-    except BaseException as error:  # noqa: BLE001  also a SystemExit
+    except BaseException as error:
         write(report, check=None, task=None, problem={**problem_of(error, path), "printed": printed.getvalue()})
         return
     ini = Path(__file__).with_name("pytest.ini")
     arguments = [str(checks), "-c", str(ini), "--rootdir", str(ini.parent), "-q", "--assert=plain", "-W", "ignore"]
-    plugins = ("-p", "no:cacheprovider", "-p", "no:faulthandler", "-p", "no:unraisableexception", "--import-mode=importlib")
+    plugins = (
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:faulthandler",
+        "-p",
+        "no:unraisableexception",
+        "--import-mode=importlib",
+    )
     with contextlib.redirect_stdout(io.StringIO()) as output:
         code = pytest.main([*arguments, *plugins], plugins=[Examination(path, module, report, watchdog)])
     write(report, code=int(code), output="" if code in (0, 1) else output.getvalue())

@@ -3,8 +3,8 @@
 The checks run on it. A real loop would have to be waited for, and a busy machine would decide what is too long. Here
 
 - `settle` returns at the moment in which every task can only wait;
-- a timer that everything waits for is due at once: the clock of the loop jumps there (`asyncio.sleep` costs nothing, and
-  `loop.time` tells how long it would have taken);
+- a timer that everything waits for is due at once: the clock of the loop jumps there (`asyncio.sleep` costs nothing,
+  and `loop.time` tells how long it would have taken);
 - a check for which nothing is left to happen is told so, instead of being waited for.
 """
 

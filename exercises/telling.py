@@ -45,7 +45,9 @@ class Teller:
         if not text:
             self._console.print()
             return
-        self._console.print(Padding(Text(text, style) if isinstance(text, str) else text, (0, 0, 0, indent), expand=False))
+        self._console.print(
+            Padding(Text(text, style) if isinstance(text, str) else text, (0, 0, 0, indent), expand=False)
+        )
 
     def found(self, exercise: Exercise, report: Report) -> bool:
         """Tell the lowest task that is not solved, then the progress. Give whether all are solved."""
@@ -79,7 +81,7 @@ class Teller:
         self._say()
         if problem.kind in SAYS and problem.line:
             self._code(exercise.file, problem)
-        for name, value in (("you did", problem.did), ("returned", problem.got), ("expected", problem.expected)):
+        for name, value in (("checked", problem.did), ("returned", problem.got), ("expected", problem.expected)):
             if value:
                 self._row(name, value, {"returned": "red", "expected": "green"}.get(name, ""))
         self._say()
@@ -156,8 +158,8 @@ class Teller:
 
 def difference(mine: Path, ours: Path) -> Iterator[str]:
     """Give the lines of the difference between two files, `-` for mine and `+` for ours."""
-    texts = [path.read_text("utf-8").splitlines() for path in (mine, ours)]
-    return difflib.unified_diff(*texts, relative(mine), relative(ours), n=2, lineterm="")
+    before, after = (path.read_text("utf-8").splitlines() for path in (mine, ours))
+    return difflib.unified_diff(before, after, relative(mine), relative(ours), n=2, lineterm="")
 
 
 def relative(path: Path) -> str:

@@ -82,10 +82,10 @@ async def collected(did: str, given: Any) -> list[Any]:
     return [item async for item in source(did, given)]
 
 
-async def raised(call: Callable[[], Any]) -> BaseException | None:
+async def raised(call: Callable[..., Any], *given: Any) -> Exception | None:
     """Give the exception that a call raises, or None."""
     try:
-        value = call()
+        value = call(*given)
         if inspect.isawaitable(value):
             await value
     except Exception as error:

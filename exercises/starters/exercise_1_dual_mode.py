@@ -44,7 +44,7 @@ class Text(TypedDict):
 # `spoken` gives words. Yield an item for each: {"number": 1, "word": "to"}, {"number": 2, "word": "be"}, and so on.
 # Yield it as soon as its word is there. Who collects the words first is no source, but a batch.
 #
-# Read: docs/concepts.md#source-and-item
+# Read docs/concepts.md#source-and-item
 async def items(spoken: AsyncIterator[str]) -> AsyncIterator[Word]:
     """Give an item for each word that is spoken, at the moment in which it is."""
     yield {"number": 0, "word": "TODO 1"}
@@ -56,7 +56,7 @@ async def items(spoken: AsyncIterator[str]) -> AsyncIterator[Word]:
 # "application/json;q=0.5, text/event-stream". Return JSON or SSE, whichever the client likes better. Who likes both
 # alike, or says nothing, gets JSON. `negotiate` of the library knows the rules; give it your offers in your order.
 #
-# Read: docs/concepts.md#mode-detection
+# Read docs/concepts.md#mode-detection
 def choose(accept: str | None) -> str:
     """Give the media type of the answer: JSON or SSE."""
     return "TODO 2"
@@ -64,11 +64,11 @@ def choose(accept: str | None) -> str:
 
 # TODO 3: write one event.
 #
-# An event is a block of lines: "event: NAME" if it has a name, then "data: " and the text, then a blank line. Every line
-# of a text with several lines has its own "data: ". A name with a line break ("\n" or "\r") would begin a line
-# of its own, so that a stranger could forge events: raise ValueError.
+# An event is a block of lines: "event: NAME" if it has a name, then "data: " and the text, then a blank line. Every
+# line of a text with several lines has its own "data: ". A name with a line break ("\n" or "\r") would begin a line of
+# its own, so that a stranger could forge events: raise ValueError.
 #
-# Read: docs/concepts.md#event-formatting
+# Read docs/concepts.md#event-formatting
 def frame(data: str, event: str | None = None) -> bytes:
     """Write an event as its bytes on the wire."""
     return b"TODO 3"
@@ -79,14 +79,14 @@ def frame(data: str, event: str | None = None) -> bytes:
 # The batch is made of the items of the stream, by one function. Give all words, joined by blanks, and their number:
 # {"text": "to be", "words": 2}.
 #
-# Read: docs/concepts.md#folds
+# Read docs/concepts.md#folds
 def fold(said: Sequence[Word]) -> Text:
     """Make the batch of all items."""
     return {"text": "TODO 4", "words": 0}
 
 
 async def frames(said: AsyncIterator[Word]) -> AsyncIterator[bytes]:
-    """Write each item when it is there, and say at the end that this was the end. (This one is done.)"""
+    """Write each item when it is there, and say at the end that this was the end. This one is done."""
     count = 0
     async for item in said:
         count += 1
@@ -96,10 +96,11 @@ async def frames(said: AsyncIterator[Word]) -> AsyncIterator[bytes]:
 
 # TODO 5: one endpoint, both modes, the same value.
 #
-# Put it together. For JSON: collect the items, fold them, return a `JSONResponse`. For SSE: return a `StreamingResponse`
-# of `frames`, with `media_type=SSE`. Both say "Vary: Accept" in their headers, so that a cache keeps them apart.
+# Put it together. For JSON: collect the items, fold them, return a `JSONResponse`. For SSE: return a
+# `StreamingResponse` of `frames`, with `media_type=SSE`. Both say "Vary: Accept" in their headers, so that a cache
+# keeps them apart.
 #
-# Read: docs/concepts.md#response-modes
+# Read docs/concepts.md#response-modes
 async def answer(accept: str | None, spoken: AsyncIterator[str]) -> Response:
     """Answer a request with what is spoken, as a batch or as a stream."""
     return JSONResponse("TODO 5")
@@ -110,7 +111,7 @@ async def answer(accept: str | None, spoken: AsyncIterator[str]) -> Response:
 
 async def dictation() -> AsyncIterator[str]:
     """Speak a text, slowly."""
-    for word in "To stream or not to stream".split():
+    for word in ["To", "stream", "or", "not", "to", "stream"]:
         await asyncio.sleep(0.5)
         yield word
 
