@@ -4,7 +4,7 @@ Called with a report to write, a module of checks, and the files to examine, one
 JSON object on each line: what begins, so that the runner knows where a process was that ended early, and what was
 found. Three traps are set around the learner's code:
 
-- `time.sleep` in a coroutine is an error here. It would stop every request of a server.
+- `time.sleep` and `input` in a coroutine are errors here. They would stop every request of a server.
 - A check for which nothing can happen any more is ended, and says at which line of the file it waits.
 - Code that never comes back ends this process, and a thread writes down where it stands.
 """
@@ -12,6 +12,7 @@ found. Three traps are set around the learner's code:
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextlib
 import gc
 import importlib.util
@@ -42,7 +43,7 @@ REST = 6.0
 
 
 class Blocking(Exception):
-    """`time.sleep` was called where an event loop runs."""
+    """Something that blocks was called where an event loop runs."""
 
 
 class Learner:
@@ -146,18 +147,17 @@ def problem_of(error: BaseException, path: Path) -> dict[str, Any]:
     if isinstance(error, Broken):
         return {"kind": "broken", "why": error.why, "did": error.did, "got": error.got, "expected": error.expected}
     if isinstance(error, stillness.Stuck):
-        where: int | None = error.args[0]
-        whose = "Your code waits" if where else "The check waits for your code, which waits"
-        return {"kind": "waiting", "why": f"{whose} for something that never comes.", "line": where}
+        whose = "Your code waits" if error.where else "The check waits for your code, which waits"
+        why = f"{whose} for something that never comes."
+        if error.stubborn:
+            why += " It was cancelled, and goes on: let `asyncio.CancelledError` pass, and clean up in `finally`."
+        return {"kind": "waiting", "why": why, "line": error.where}
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return {"kind": "syntax", "why": error.msg, "line": error.lineno, "column": error.offset}
     frames = traceback.extract_tb(error.__traceback__)
     line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
     if isinstance(error, Blocking):
-        why = (
-            "`time.sleep` stops the whole event loop: no other request of the server can go on meanwhile. "
-            "Write `await asyncio.sleep(...)`, which stops only this coroutine."
-        )
+        why = f"{error} stops the whole event loop: no other request of the server can go on meanwhile."
         return {"kind": "blocking", "why": why, "line": line}
     what = "".join(traceback.format_exception_only(error)).strip()
     if line is not None:
@@ -186,19 +186,18 @@ def waiting_line(path: Path) -> int | None:
     return None
 
 
-def guard_sleep() -> None:
-    """Make `time.sleep` an error where an event loop runs."""
-    sleep = time.sleep
+def guard(module: ModuleType, name: str, instead: str) -> None:
+    """Make a function that blocks an error where an event loop runs."""
+    function = getattr(module, name)
 
-    def guarded(seconds: Any) -> None:
+    def guarded(*given: Any) -> Any:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            sleep(seconds)
-        else:
-            raise Blocking
+            return function(*given)
+        raise Blocking(f"`{name}`{instead}")
 
-    time.sleep = guarded
+    setattr(module, name, guarded)
 
 
 def loaded(path: Path) -> ModuleType:
@@ -229,7 +228,18 @@ def examine(checks: Path, path: Path, report: TextIO) -> None:
         write(report, check=None, task=None, problem={**problem_of(error, path), "printed": printed.getvalue()})
         return
     ini = Path(__file__).with_name("pytest.ini")
-    arguments = [str(checks), "-c", str(ini), "--rootdir", str(ini.parent), "-q", "--assert=plain", "-W", "ignore"]
+    arguments = [
+        str(checks),
+        "-c",
+        str(ini),
+        "--rootdir",
+        str(ini.parent),
+        "-q",
+        "--assert=plain",
+        "--tb=native",
+        "-W",
+        "ignore",
+    ]
     plugins = (
         "-p",
         "no:cacheprovider",
@@ -247,7 +257,8 @@ def examine(checks: Path, path: Path, report: TextIO) -> None:
 def main() -> None:
     """Examine the files that were named."""
     report, checks, *files = sys.argv[1:]
-    guard_sleep()
+    guard(time, "sleep", " (here `await asyncio.sleep(...)` is wanted, which stops only this coroutine)")
+    guard(builtins, "input", "")
     with Path(report).open("w", encoding="utf-8") as lines:
         for file in files:
             examine(Path(checks), Path(file), lines)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,23 +20,39 @@ __all__ = ["Loop", "Stuck", "run", "settle"]
 
 PATIENCE = 300.0
 """Seconds on the loop's own clock after which a check only waits for timers that set themselves anew."""
-THREADS = 0.5
-"""Real seconds that a thread has to wake a loop in which nothing else can happen."""
+THREADS = 0.3
+"""Real seconds that threads have to wake a loop in which nothing else can happen now."""
 
 
 class Stuck(Exception):
-    """Nothing can happen any more, and the check is not over. Its argument says where it waits."""
+    """Nothing can happen any more, and the check is not over.
+
+    Args:
+        where: What `run` was told to look for at that moment.
+        stubborn: Whether the check was then cancelled, and goes on waiting all the same.
+    """
+
+    def __init__(self, where: int | None, *, stubborn: bool = False) -> None:
+        super().__init__(where)
+        self.where, self.stubborn = where, stubborn
 
 
 class _Selector(selectors.DefaultSelector):
-    """Asks its loop what to do before it waits."""
+    """Tells its loop that nothing is ready, in the place of waiting."""
 
-    before_waiting: Callable[[float | None], float | None]
+    nothing_is_ready: Callable[[float | None], None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._threads = threading.active_count()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout == 0:
-            return super().select(0)
-        return super().select(self.before_waiting(timeout))
+        # Threads may be about to wake the loop. If there are any, they are given a moment.
+        real = THREADS if timeout != 0 and threading.active_count() > self._threads else 0
+        events = super().select(real)
+        if not events and timeout != 0:
+            self.nothing_is_ready(timeout)
+        return events
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -44,10 +61,9 @@ class Loop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._now = 0.0
         self._settling: list[asyncio.Future[None]] = []
-        self._idle = False
         self.on_stuck: Callable[[], object] = lambda: None
         selector = _Selector()
-        selector.before_waiting = self._before_waiting
+        selector.nothing_is_ready = self._go_on
         super().__init__(selector)
 
     def time(self) -> float:
@@ -60,24 +76,17 @@ class Loop(asyncio.SelectorEventLoop):
         self._settling.append(future)
         await future
 
-    def _before_waiting(self, timeout: float | None) -> float | None:
-        """Nothing is ready. Say how long to really wait, in seconds."""
+    def _go_on(self, timeout: float | None) -> None:
+        """Nothing is ready for `timeout` seconds, or for ever. See to it that something happens."""
         if self._settling:
             for future in self._settling:
                 if not future.done():
                     future.set_result(None)
             self._settling.clear()
-            return 0
-        if timeout is not None and self._now + timeout <= PATIENCE:
+        elif timeout is not None and self._now + timeout <= PATIENCE:
             self._now += timeout
-            return 0
-        # Only a thread could still wake the loop. It is given a moment, once.
-        if not self._idle:
-            self._idle = True
-            return THREADS
-        self._idle = False
-        self.call_soon(self.on_stuck)
-        return 0
+        else:
+            self.on_stuck()
 
 
 async def settle() -> None:
@@ -95,7 +104,7 @@ def run(main: Coroutine[Any, Any, None], where: Callable[[], int | None]) -> Non
         where: Called when nothing can happen any more, with all tasks still in their places.
 
     Raises:
-        Stuck: Nothing could happen any more. It carries what `where` gave.
+        Stuck: Nothing could happen any more.
     """
     found: list[int | None] = []
 
@@ -105,12 +114,13 @@ def run(main: Coroutine[Any, Any, None], where: Callable[[], int | None]) -> Non
         task = asyncio.ensure_future(main)
 
         def give_up() -> None:
+            if found:
+                raise Stuck(found[0], stubborn=True)  # out of the loop: it has nothing else to do
             found.append(where())
             task.cancel()
 
         loop.on_stuck = give_up
         await asyncio.wait({task})
-        loop.on_stuck = lambda: None
         if found:
             raise Stuck(found[0])
         task.result()

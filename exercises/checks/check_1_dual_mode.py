@@ -182,7 +182,9 @@ def answered(exercise: Any, accept: str, words: ManualSource) -> httpx2.AsyncCli
         )
         await response(scope, receive, send)
 
-    return httpx2.AsyncClient(transport=StreamingASGITransport(app, lifespan=False), base_url="http://exercise")
+    return httpx2.AsyncClient(
+        transport=StreamingASGITransport(app, lifespan=False), base_url="http://exercise", timeout=None
+    )
 
 
 @task(5)

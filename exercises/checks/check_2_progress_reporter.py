@@ -51,7 +51,9 @@ def client_of(make: Any, did: str) -> httpx2.AsyncClient:
         return response  # type: ignore[no-any-return]
 
     app = Starlette(routes=[Route("/", endpoint)])
-    return httpx2.AsyncClient(transport=StreamingASGITransport(app, lifespan=False), base_url="http://exercise")
+    return httpx2.AsyncClient(
+        transport=StreamingASGITransport(app, lifespan=False), base_url="http://exercise", timeout=None
+    )
 
 
 # --- TODO 1 ----------------------------------------------------------------------------------------
@@ -271,7 +273,7 @@ async def check_a_client_that_leaves_while_it_waits(exercise: Any) -> None:
         table, events = exercise.Table(), ManualSource()
         events.give(ServerSentEvent(PROGRESS[0][0], event="progress"))
         transport = StreamingASGITransport(DualModeResponse(exercise.exclusive(events, table)), lifespan=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://exercise") as client:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://exercise", timeout=None) as client:
             asking = asyncio.ensure_future(client.get("/", headers=headers))
             await events.until_waiting()
             (call,) = transport.calls

@@ -126,7 +126,7 @@ async def check_a_token_is_not_held_back(exercise: Any) -> None:
 
     async def read() -> None:
         async for one in source("chunks(...)", exercise.chunks(said, "a1")):
-            came.append(one)  # noqa: PERF401  what has come so far is looked at meanwhile
+            came.append(one)
 
     reading = asyncio.ensure_future(read())
     await settle()
@@ -203,7 +203,7 @@ async def check_a_failure_is_paid_too(exercise: Any) -> None:
 
     async def read() -> None:
         async for one in source("metered(...)", exercise.metered(events, PROMPT, bills.append)):
-            came.append(one)  # noqa: PERF401  it ends with an exception
+            came.append(one)
 
     expect(
         isinstance(await raised(read), Crash),

@@ -119,12 +119,13 @@ class History:
         with an `await` there it would be missed.
         """
         while True:
-            for event in self.after(number):
+            events = self.after(number)
+            for event in events:
                 number += 1
                 yield encode_event(event)
-            if self.over and number == self.count:
-                return
-            if number == self.count:
+            if not events:
+                if self.over:
+                    return
                 await self.bell.wait()
 
 
