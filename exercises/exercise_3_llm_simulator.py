@@ -88,6 +88,11 @@ async def metered(
     yield {"choices": [], "usage": "TODO 3"}
 
 
+def failure(message: str, code: str) -> bytes:
+    """Write the last event of a stream that has failed. This one is done."""
+    return encode_event(ServerSentEvent({"error": {"message": message, "code": code}}))
+
+
 # TODO 4: a failure in mid-stream must not look like an end.
 #
 # The status 200 is long gone. Write each event with `encode_event`. When `events` raises an exception, write a last

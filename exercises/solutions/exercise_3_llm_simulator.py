@@ -103,6 +103,11 @@ async def metered(
         record(usage_of(prompt, count))
 
 
+def failure(message: str, code: str) -> bytes:
+    """Write the last event of a stream that has failed. This one is done."""
+    return encode_event(ServerSentEvent({"error": {"message": message, "code": code}}))
+
+
 # TODO 4: a failure in mid-stream must not look like an end.
 #
 # The status 200 is long gone. Write each event with `encode_event`. When `events` raises an exception, write a last
@@ -124,11 +129,6 @@ async def wire(events: AsyncIterator[ServerSentEvent]) -> AsyncGenerator[bytes, 
         yield failure("The model has failed.", "internal_error")
     else:
         yield encode_event(ServerSentEvent(raw="[DONE]"))
-
-
-def failure(message: str, code: str) -> bytes:
-    """Write the last event of a stream that has failed."""
-    return encode_event(ServerSentEvent({"error": {"message": message, "code": code}}))
 
 
 # TODO 5: come back and go on.
