@@ -17,7 +17,7 @@ from exercises.course import HERE, Exercise
 __all__ = ["OurFault", "Problem", "Report", "check", "check_all"]
 
 TIME = 60.0
-"""Seconds for a whole examination. It ends long before that by itself, unless nothing in it can run any more."""
+"""Seconds for a file. Its examination ends long before that by itself, unless nothing in it can run any more."""
 
 
 class OurFault(Exception):
@@ -112,12 +112,12 @@ def _examined(exercise: Exercise, files: Sequence[Path]) -> tuple[list[dict[str,
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
-                timeout=TIME,
+                timeout=TIME * len(files),
                 check=False,
             )
             said = f"{done.stdout}{done.stderr}"
         except subprocess.TimeoutExpired:
-            said = f"The checks did not end within {TIME:g} seconds."
+            said = f"The checks did not end within {TIME * len(files):g} seconds."
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
     return lines, said
 

@@ -36,10 +36,12 @@ from exercises.checks.expecting import Broken
 
 WORK = 1.5
 """Seconds of the processor that a step may use. A step is one check, or the import of the file."""
-LOADING = 15.0
-"""Seconds of the processor for an import. Frameworks are large."""
+LOADING = 10.0
+"""Seconds of the processor for what a file imports. Frameworks are large."""
 REST = 6.0
-"""Seconds that a step may take without using the processor: it sits in a call that blocks."""
+"""Seconds after which a step that does not move is taken for one that sits in a call that blocks."""
+MOVES = 0.05
+"""Seconds of the processor that a step uses if it moves. On a busy machine it takes a while to get them."""
 
 
 class Blocking(Exception):
@@ -81,19 +83,23 @@ class Watchdog:
             thread.join()
 
     def _wait(self, over: threading.Event, work: float) -> None:
-        worked, began = time.process_time(), time.monotonic()
+        began = moved = time.process_time()
+        since = time.monotonic()
         while not over.wait(0.1):
-            used = time.process_time() - worked
-            if used > work or time.monotonic() - began > max(REST, 5 * used):
-                self._end()
+            now, line, inside = time.process_time(), *self._place()
+            if now - moved > MOVES:
+                moved, since = now, time.monotonic()
+            if now - began > (WORK if inside else work) or time.monotonic() - since > REST:
+                write(self._report, endless=line, inside=inside)
+                os._exit(1)
 
-    def _end(self) -> None:
+    def _place(self) -> tuple[int | None, bool]:
+        """Give the line of the file that runs, and whether it runs itself and not something that it calls."""
         frame: FrameType | None = sys._current_frames().get(self._watched or 0)  # noqa: SLF001  there is no other way
         inside = frame is not None and frame.f_code.co_filename == str(self._path)
         while frame is not None and frame.f_code.co_filename != str(self._path):
             frame = frame.f_back
-        write(self._report, endless=frame and frame.f_lineno, inside=inside)
-        os._exit(1)
+        return (None if frame is None else frame.f_lineno), inside
 
 
 class Examination:

@@ -10,7 +10,6 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -89,25 +88,23 @@ def reset(teller: Teller, exercise: Exercise) -> int:
 
 def watch(teller: Teller, exercises: tuple[Exercise, ...]) -> int:
     """Check again whenever a file was saved: the exercise whose file it was."""
-    check_course(teller, exercises)
-    teller.note("\nWaiting for you to save a file. Ctrl-C ends this.", "dim")
-    for exercise in saved(exercises):
-        check_one(teller, exercise)
-        teller.note("\nWaiting for you to save a file. Ctrl-C ends this.", "dim")
-    return 0
-
-
-def saved(exercises: tuple[Exercise, ...]) -> Iterator[Exercise]:
-    """Give each exercise whose file has changed, when it has."""
     seen = {exercise.file: stamp(exercise.file) for exercise in exercises}
+    check_course(teller, exercises)
     while True:
-        time.sleep(POLL)
+        teller.note("\nWaiting for you to save a file. Ctrl-C ends this.", "dim")
+        check_one(teller, next_saved(exercises, seen))
+
+
+def next_saved(exercises: tuple[Exercise, ...], seen: dict[Path, tuple[int, int] | None]) -> Exercise:
+    """Wait for an exercise whose file is not as it was seen."""
+    while True:
         for exercise in exercises:
             now = stamp(exercise.file)
             # An editor may take the file away for a moment while it saves.
             if now is not None and now != seen[exercise.file]:
                 seen[exercise.file] = now
-                yield exercise
+                return exercise
+        time.sleep(POLL)
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
