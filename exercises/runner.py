@@ -120,23 +120,23 @@ def main() -> int:
     """Do what was asked."""
     parser = argparse.ArgumentParser(prog="exercises.runner")
     parser.add_argument("what", choices=["check", "hint", "solution", "reset", "watch"])
-    parser.add_argument("number", nargs="?", type=int)
+    parser.add_argument("number", nargs="?", type=int, help="of an exercise; without it, check is about all of them")
     asked = parser.parse_args()
     teller = Teller(Console(highlight=False, soft_wrap=False))
     try:
         exercises = load()
-        if asked.what == "watch":
-            return watch(teller, exercises)
-        if asked.number is None and asked.what == "check":
-            return check_course(teller, exercises)
-        if asked.number is None or not 1 <= asked.number <= len(exercises):
+        one = asked.number is not None or asked.what not in ("check", "watch")
+        if one and asked.number not in range(1, len(exercises) + 1):
             teller.note(f"There is no exercise {asked.number}; they are numbered 1 to {len(exercises)}.", "red")
             return 2
-        exercise = exercises[asked.number - 1]
-        if asked.what != "reset" and not exercise.file.exists():
-            teller.note(f"{relative(exercise.file)} is gone. make reset-{exercise.number} brings it back.", "red")
-            return 1
-        return {"check": check_one, "hint": hint, "solution": solution, "reset": reset}[asked.what](teller, exercise)
+        for exercise in exercises[asked.number - 1 : asked.number] if one else exercises:
+            if asked.what != "reset" and not exercise.file.exists():
+                teller.note(f"{relative(exercise.file)} is gone. make reset-{exercise.number} brings it back.", "red")
+                return 1
+        if one:
+            do = {"check": check_one, "hint": hint, "solution": solution, "reset": reset}[asked.what]
+            return do(teller, exercises[asked.number - 1])
+        return {"check": check_course, "watch": watch}[asked.what](teller, exercises)
     except OurFault as fault:
         teller.note(f"\nThe course is broken, and that is our fault, not yours.\n{fault}", "red")
         return 2

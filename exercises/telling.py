@@ -168,7 +168,9 @@ def relative(path: Path) -> str:
 
 
 def line_of(path: Path, number: int) -> int:
-    """Give the line of a TODO in a file; 1 if its comment is gone."""
+    """Give the line of a TODO in a file; 1 if its comment is gone, or the file."""
+    if not path.exists():
+        return 1
     for line, text in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
         if re.match(rf"\s*# TODO {number}\b", text):
             return line

@@ -165,7 +165,8 @@ def test_a_solution_differs_from_its_starter_in_the_tasks_alone(exercise):
 @each_exercise
 def test_a_starter_runs(exercise):
     """As a program it is a server, which begins by saying how to see it."""
-    code = f"import runpy, uvicorn; uvicorn.run = lambda *given, **more: None; runpy.run_path({str(exercise.starter)!r}, run_name='__main__')"
+    code = "import runpy, uvicorn; uvicorn.run = lambda *given, **more: None; "
+    code += f"runpy.run_path({str(exercise.starter)!r}, run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], env=unmeasured(), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "curl" in done.stdout

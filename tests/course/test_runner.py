@@ -156,9 +156,10 @@ def test_a_reset_keeps_what_was_there(course):
 
 def test_a_file_that_is_gone_can_be_brought_back(course):
     course.mine.unlink()
-    code, shown = course.run("check", 1)
-    assert code == 1
-    assert "make reset-1 brings it back" in shown
+    for what in (["check", 1], ["check"], ["watch"]):
+        code, shown = course.run(*what)
+        assert code == 1
+        assert "make reset-1 brings it back" in shown
     assert course.run("reset", 1)[0] == 0
     assert course.mine.exists()
 

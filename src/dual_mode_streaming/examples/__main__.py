@@ -25,6 +25,8 @@ def title(path: Path) -> str:
 def main() -> int:
     """Run them. Give 0 if all have ended well."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 100
     table = Table("example", "about", "time", "", box=box.SIMPLE_HEAD)
     failed = 0
     for path in sorted(FOLDER.glob("example_*.py")):
