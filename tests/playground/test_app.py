@@ -18,6 +18,7 @@ import uvicorn
 from openapi_spec_validator import validate
 
 from dual_mode_streaming.playground import app as module
+from dual_mode_streaming.playground import endpoints
 from dual_mode_streaming.playground import imports
 from dual_mode_streaming.playground.app import create_app
 
@@ -193,7 +194,7 @@ def imports_ended(monkeypatch) -> Iterator[threading.Event]:
     """Tells when an import has let go of its file. Its database must be closed by then."""
     ended = threading.Event()
     closed: list[bool] = []
-    receive, connect = module.receive_upload, sqlite3.connect
+    receive, connect = endpoints.receive_upload, sqlite3.connect
 
     class Connection(sqlite3.Connection):
         def close(self) -> None:
@@ -208,7 +209,7 @@ def imports_ended(monkeypatch) -> Iterator[threading.Event]:
         ended.databases_closed = len(closed)
         ended.set()
 
-    monkeypatch.setattr(module, "receive_upload", spy)
+    monkeypatch.setattr(endpoints, "receive_upload", spy)
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=Connection, **options))
     return ended
 
