@@ -1,0 +1,118 @@
+// A chat with the model of the demo. An answer is worked on by the server, and not by this request: so the page can be
+// loaded anew in the middle and goes on after the last event that it has seen.
+
+import { find, make, memory } from "./dom.js";
+import { explained, readByFetch } from "./wire.js";
+
+const PLACE = "v1/responses";
+
+export function chat() {
+  let turns = memory.get("chat") ?? []; // [{role, text, answer?: {id, seen}}]
+  let current = null;
+
+  const keep = () => memory.set("chat", turns);
+
+  function bubble(turn) {
+    const element = make("li", { class: turn.role });
+    element.append(
+      make("span", { class: "who", text: turn.role === "user" ? "You" : "Model" }),
+      make("p", { class: "said", text: turn.text }),
+      make("small", { class: "note", text: turn.note ?? "" }),
+    );
+    find("chat-turns").append(element);
+    return element;
+  }
+
+  function toggle(running) {
+    find("chat-send").disabled = running;
+    find("chat-stop").disabled = !running;
+    find("chat-clear").disabled = running;
+    find("chat").dataset.state = running ? "answering" : "idle";
+  }
+
+  // Reads the events of an answer into its turn: from the beginning, or from where the page was.
+  async function follow(turn, request) {
+    const element = find("chat-turns").lastElementChild;
+    const start = performance.now();
+    let first = null;
+    let pieces = 0;
+    current = turn;
+    toggle(true);
+    try {
+      const result = await readByFetch(request, {
+        onFrame: ({ value, at }) => {
+          if (typeof value !== "object" || value === null) return;
+          if (value.response?.id) turn.answer.id = value.response.id;
+          if (value.type === "response.output_text.delta") {
+            first ??= at;
+            pieces += 1;
+            turn.text += value.delta;
+            element.querySelector(".said").textContent = turn.text;
+          }
+          if (value.type === "response.failed") turn.note = value.response.error?.message ?? "failed";
+          turn.answer.seen = value.sequence_number ?? turn.answer.seen;
+          if (["response.completed", "response.failed", "response.incomplete"].includes(value.type)) turn.answer.over = true;
+          keep();
+        },
+      });
+      if (!turn.answer.over) throw new Error(result.problem?.message ?? "the answer was cut");
+      const total = (performance.now() - start) / 1000;
+      turn.note ??= `${pieces} pieces, the first after ${Math.round(first ?? 0)} ms, ${(pieces / total).toFixed(0)} a second`;
+    } catch (error) {
+      turn.note = turn.stopped ? "stopped" : `${explained(error)}`;
+      turn.answer.over = true;
+    }
+    if (turn.stopped) turn.note = "stopped";
+    element.querySelector(".note").textContent = turn.note;
+    current = null;
+    keep();
+    toggle(false);
+  }
+
+  function ask(text) {
+    turns.push({ role: "user", text });
+    bubble(turns.at(-1));
+    const input = turns.filter((turn) => turn.text).map(({ role, text: content }) => ({ role, content }));
+    const turn = { role: "assistant", text: "", answer: { id: null, seen: null, over: false } };
+    turns.push(turn);
+    bubble(turn);
+    keep();
+    const body = JSON.stringify({ model: "demo", input, stream: true, background: true, store: true });
+    return follow(turn, { url: PLACE, options: { method: "POST", headers: { "Content-Type": "application/json" }, body } });
+  }
+
+  function goOn(turn) {
+    const after = turn.answer.seen === null ? "" : `&starting_after=${turn.answer.seen}`;
+    find("chat-status").textContent = "This page was loaded anew; the answer goes on where it was.";
+    return follow(turn, { url: `${PLACE}/${turn.answer.id}?stream=true${after}`, options: {} });
+  }
+
+  find("chat-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const input = find("chat-input");
+    const text = input.value.trim();
+    if (!text || current) return;
+    input.value = "";
+    find("chat-status").textContent = "";
+    ask(text);
+  });
+  find("chat-stop").addEventListener("click", async () => {
+    if (!current?.answer.id) return;
+    current.stopped = true;
+    await fetch(`${PLACE}/${current.answer.id}/cancel`, { method: "POST" });
+  });
+  find("chat-clear").addEventListener("click", () => {
+    turns = [];
+    keep();
+    find("chat-turns").replaceChildren();
+    find("chat-status").textContent = "";
+  });
+
+  turns.forEach(bubble);
+  toggle(false);
+  const open = turns.at(-1);
+  if (open?.answer && !open.answer.over) {
+    if (open.answer.id) goOn(open);
+    else open.answer.over = true; // it was not even begun
+  }
+}
