@@ -18,13 +18,13 @@ export class Chart {
     const axis = { stroke: () => colour("soft"), grid: { stroke: () => colour("line"), width: 1 }, ticks: { show: false } };
     this.#plot = new uPlot({
       width: 300,
-      height: 210,
+      height: 190,
       cursor: { show: false },
       legend: { show: false },
       padding: [10, 8, 0, 0],
       scales: { x: { time: false }, bytes: { range: (_, low, high) => [0, Math.max(high || 0, 1e5) * 1.1] }, drops: { range: (_, low, high) => [0, Math.max(high || 0, 10) * 1.1] } },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map((tick) => `${tick} s`) },
+        { ...axis, size: 30, values: (_, ticks) => ticks.map((tick) => `${tick} s`) },
         { ...axis, scale: "bytes", size: 64, values: (_, ticks) => ticks.map(bytes) },
         { ...axis, scale: "drops", side: 1, size: 56, grid: { show: false } },
       ],
@@ -42,7 +42,7 @@ export class Chart {
 
   #fit() {
     const width = this.#frame.clientWidth;
-    if (width) this.#plot.setSize({ width, height: 210 });
+    if (width) this.#plot.setSize({ width, height: 190 });
   }
 
   clear() {

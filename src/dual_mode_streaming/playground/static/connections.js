@@ -22,7 +22,7 @@ export async function openConnections() {
 
 async function notice() {
   const count = await openConnections();
-  const full = count !== null && isHttp1() && count > MOST;
+  const full = count !== null && isHttp1() && count >= MOST;
   find("connections-full").hidden = !full;
   if (count !== null) find("connections").textContent = String(count);
   return full;
