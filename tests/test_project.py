@@ -24,7 +24,7 @@ PACKAGE = "dual_mode_streaming"
 # unless some of them have lines of their own: then all have.
 # `__init__` is the front: it names what users import, so only what is written like a user's program imports from it.
 LINES = {
-    0: "errors _errors_capacity _errors_models _errors_peer _errors_root _errors_runs headers",
+    0: "errors headers",
     1: "events jsonbytes negotiation folds stores.base",
     2: (
         "_sse_paths sse jsonlines modes client.options client.places client.replies client.typed llm.events "
@@ -42,8 +42,7 @@ LINES = {
         "llm.models llm.timings llm.shaping llm.serving llm.kept"
     ),
     6: (
-        "fastapi sharedlog subscriptions crowd channels llm.router llm.desk llm.keys "
-        "runrecords producing feeds followers runanswers runroutes workers runs stores "
+        "fastapi channels llm.router llm.desk llm.keys runs stores "
         "stores._nats_link stores._nats_bell stores._nats_history stores.nats stores._redis_bell stores.redis"
     ),
     7: "__init__ testing llm",

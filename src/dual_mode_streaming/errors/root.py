@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-__all__ = ["DualModeError", "Problem"]
+__all__ = ["DualModeError", "Problem", "problem_from"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +79,28 @@ class DualModeError(Exception):
     def problem(self) -> Problem:
         """The error as a problem document."""
         return Problem(int(self.status), self.code, self.detail, self.extensions)
+
+
+def problem_from(error: BaseException, *, debug: bool = False) -> Problem:
+    """Describe any error as a problem document, for a stream whose status line is already sent.
+
+    An error that says of itself what a client may know (ours, or one with `status_code` and `detail` as
+    Starlette's `HTTPException` has them) keeps it. Of any other nothing is told but that it happened.
+
+    Args:
+        error: What ended the source.
+        debug: Tell the type and the text of unexpected errors too. Never in production.
+    """
+    if isinstance(error, DualModeError):
+        return error.problem
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int) and 400 <= status <= 599:
+        detail = getattr(error, "detail", None)
+        if isinstance(detail, str):
+            return Problem(status, "http_error", detail)
+        return Problem(status, "http_error", extensions={} if detail is None else {"data": detail})
+    return Problem(
+        int(HTTPStatus.INTERNAL_SERVER_ERROR),
+        "internal_error",
+        f"{type(error).__name__}: {error}" if debug else None,
+    )

@@ -16,14 +16,15 @@ import secrets
 from collections.abc import Callable, Hashable
 from typing import Any, get_args
 
+from dual_mode_streaming.errors import ChannelClosed, ItemTooLarge, WrongLoop
+from dual_mode_streaming.events import ServerSentEvent
+from dual_mode_streaming.formats import RESERVED_NAMES, reserved
+from dual_mode_streaming.jsonbytes import encode_json
+from dual_mode_streaming.sources import Asked
+from dual_mode_streaming.sse import check_event
+
 from .crowd import Crowd, Policy
-from .errors import ChannelClosed, ItemTooLarge, WrongLoop
-from .events import ServerSentEvent
-from .formats import RESERVED_NAMES, reserved
-from .jsonbytes import encode_json
 from .sharedlog import Published, SharedLog, gap
-from .sources import Asked
-from .sse import check_event
 from .subscriptions import Subscription
 
 __all__ = ["Channel", "Policy"]

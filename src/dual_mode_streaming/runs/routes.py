@@ -11,9 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from .errors import DualModeError
-from .exchange import answer_error
-from .streaming import DualModeResponse
+from dual_mode_streaming.errors import DualModeError
+from dual_mode_streaming.exchange import answer_error
+from dual_mode_streaming.streaming import DualModeResponse
 
 __all__ = ["Owner", "run_routes"]
 

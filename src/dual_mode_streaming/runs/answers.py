@@ -21,17 +21,18 @@ from typing import Any, Protocol
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from .entries import retry_after
-from .errors import DualModeError
-from .exchange import answer_error
+from dual_mode_streaming.entries import retry_after
+from dual_mode_streaming.errors import DualModeError
+from dual_mode_streaming.exchange import answer_error
+from dual_mode_streaming.folds import last
+from dual_mode_streaming.headers import Preferences, parse_prefer
+from dual_mode_streaming.jsonbytes import encode_json
+from dual_mode_streaming.modes import Choice, ResponseMode, last_event_id
+from dual_mode_streaming.sources import close_source
+from dual_mode_streaming.streaming import HEAD_REQUEST, DualModeResponse
+
 from .feeds import Feed
-from .folds import last
 from .followers import Follower, ResultReader
-from .headers import Preferences, parse_prefer
-from .jsonbytes import encode_json
-from .modes import Choice, ResponseMode, last_event_id
-from .sources import close_source
-from .streaming import HEAD_REQUEST, DualModeResponse
 
 __all__ = ["Followed", "RunResponse"]
 

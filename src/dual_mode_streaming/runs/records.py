@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .errors import BatchTooLarge, DualModeError, InvalidRequest, Problem, RunCancelled, RunFailed
-from .jsonbytes import decode_json, encode_json
-from .stores.base import Record
+from dual_mode_streaming.errors import BatchTooLarge, DualModeError, InvalidRequest, Problem, RunCancelled, RunFailed
+from dual_mode_streaming.jsonbytes import decode_json, encode_json
+from dual_mode_streaming.stores.base import Record
 
 __all__ = [
     "CANCELLED",

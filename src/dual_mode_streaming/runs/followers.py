@@ -16,14 +16,15 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from .errors import DualModeError, EpochChanged
-from .events import ServerSentEvent
+from dual_mode_streaming.channels.sharedlog import SharedLog
+from dual_mode_streaming.errors import DualModeError, EpochChanged
+from dual_mode_streaming.events import ServerSentEvent
+from dual_mode_streaming.formats import Format
+from dual_mode_streaming.jsonbytes import decode_json
+from dual_mode_streaming.sources import FrameSource, OtherAnswer, Ready
+
 from .feeds import Feed
-from .formats import Format
-from .jsonbytes import decode_json
-from .runrecords import event_id, items_of, read_event_id, result_of
-from .sharedlog import SharedLog
-from .sources import FrameSource, OtherAnswer, Ready
+from .records import event_id, items_of, read_event_id, result_of
 
 __all__ = ["Follower", "ResultReader"]
 

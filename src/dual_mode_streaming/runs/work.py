@@ -22,22 +22,23 @@ from typing import Any
 
 from starlette.routing import Mount
 
-from .entries import retry_after
-from .errors import Draining, ProducerLost, RunCancelled, RunNotFound, ServerShutdown, StoreError
-from .events import ServerSentEvent
+from dual_mode_streaming.entries import retry_after
+from dual_mode_streaming.errors import Draining, ProducerLost, RunCancelled, RunNotFound, ServerShutdown, StoreError
+from dual_mode_streaming.events import ServerSentEvent
+from dual_mode_streaming.folds import Fold, as_fold, collect
+from dual_mode_streaming.jsonbytes import decode_json
+from dual_mode_streaming.lifecycle import OnFinish, logger
+from dual_mode_streaming.sources import close_source, open_source
+from dual_mode_streaming.stores.base import Limits, NewRun, RunState, Store
+from dual_mode_streaming.stores.memory import MemoryStore
+from dual_mode_streaming.streaming import DualModeResponse
+
+from .answers import RunResponse
 from .feeds import Feed
-from .folds import Fold, as_fold, collect
 from .followers import Follower
-from .jsonbytes import decode_json
-from .lifecycle import OnFinish, logger
 from .producing import NEWEST, Producer, Terms
-from .runanswers import RunResponse
-from .runrecords import CANCELLED, ERROR, problem_json, read_event_id
-from .runroutes import Owner, run_routes
-from .sources import close_source, open_source
-from .stores.base import Limits, NewRun, RunState, Store
-from .stores.memory import MemoryStore
-from .streaming import DualModeResponse
+from .records import CANCELLED, ERROR, problem_json, read_event_id
+from .routes import Owner, run_routes
 from .workers import several_workers
 
 __all__ = ["Run", "Runs"]

@@ -20,12 +20,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .answers import BURST_BYTES
-from .errors import DualModeError
-from .events import ServerSentEvent
-from .formats import Format
+from dual_mode_streaming.answers import BURST_BYTES
+from dual_mode_streaming.errors import DualModeError
+from dual_mode_streaming.events import ServerSentEvent
+from dual_mode_streaming.formats import Format
+from dual_mode_streaming.sources import Asked, FrameSource, Ready
+
 from .sharedlog import Published, SharedLog, gap
-from .sources import Asked, FrameSource, Ready
 
 __all__ = ["Broadcast", "Subscription", "SubscriptionStats"]
 

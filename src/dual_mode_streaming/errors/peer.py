@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from ._errors_root import DualModeError, Problem
+from .root import DualModeError, Problem
 
 __all__ = [
     "EventTooLarge",

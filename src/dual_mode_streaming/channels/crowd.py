@@ -23,8 +23,9 @@ from time import monotonic
 from typing import Literal
 from weakref import WeakSet
 
-from .errors import SlowClient
-from .flow import TURN_SECONDS
+from dual_mode_streaming.errors import SlowClient
+from dual_mode_streaming.flow import TURN_SECONDS
+
 from .sharedlog import Published, SharedLog
 from .subscriptions import Subscription
 

@@ -20,10 +20,10 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from .answers import BURST_BYTES
-from .events import Missed, ServerSentEvent
-from .formats import Format
-from .sources import Ready
+from dual_mode_streaming.answers import BURST_BYTES
+from dual_mode_streaming.events import Missed, ServerSentEvent
+from dual_mode_streaming.formats import Format
+from dual_mode_streaming.sources import Ready
 
 __all__ = ["Published", "SharedLog", "gap"]
 

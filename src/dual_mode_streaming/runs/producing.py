@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from .answers import check_size
-from .errors import (
+from dual_mode_streaming.answers import check_size
+from dual_mode_streaming.errors import (
     DualModeError,
     InvalidEvent,
     RunEnded,
@@ -35,16 +35,17 @@ from .errors import (
     StoreError,
     problem_from,
 )
-from .events import Missed, Outcome, ServerSentEvent
-from .flow import Pace
-from .folds import Fold
-from .formats import checked_frame, event_value
-from .jsonbytes import encode_json
-from .lifecycle import OnFinish, logger, run_on_finish
-from .runrecords import CANCELLED, done_record, error_record
-from .sources import close_source
-from .stores.base import Limits, NewRun, Record, RunState, Store
-from .tasks import gave_up
+from dual_mode_streaming.events import Missed, Outcome, ServerSentEvent
+from dual_mode_streaming.flow import Pace
+from dual_mode_streaming.folds import Fold
+from dual_mode_streaming.formats import checked_frame, event_value
+from dual_mode_streaming.jsonbytes import encode_json
+from dual_mode_streaming.lifecycle import OnFinish, logger, run_on_finish
+from dual_mode_streaming.sources import close_source
+from dual_mode_streaming.stores.base import Limits, NewRun, Record, RunState, Store
+from dual_mode_streaming.tasks import gave_up
+
+from .records import CANCELLED, done_record, error_record
 
 __all__ = ["NEWEST", "Producer", "Terms", "pauses"]
 

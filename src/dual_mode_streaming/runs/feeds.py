@@ -21,13 +21,22 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Protocol
 
-from .errors import DualModeError, EpochChanged, HistoryTrimmed, ProducerLost, RunExpired, RunNotFound, StoreError
-from .flow import TURN_SECONDS
-from .lifecycle import logger
+from dual_mode_streaming.channels.sharedlog import Published, SharedLog
+from dual_mode_streaming.errors import (
+    DualModeError,
+    EpochChanged,
+    HistoryTrimmed,
+    ProducerLost,
+    RunExpired,
+    RunNotFound,
+    StoreError,
+)
+from dual_mode_streaming.flow import TURN_SECONDS
+from dual_mode_streaming.lifecycle import logger
+from dual_mode_streaming.stores.base import Head, Record, RunState, Store, Watch
+
 from .producing import pauses
-from .runrecords import ERROR, event_id, failure_of, problem_json
-from .sharedlog import Published, SharedLog
-from .stores.base import Head, Record, RunState, Store, Watch
+from .records import ERROR, event_id, failure_of, problem_json
 
 __all__ = ["Feed", "Following"]
 
