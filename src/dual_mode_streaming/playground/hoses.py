@@ -27,7 +27,7 @@ from dual_mode_streaming import Channel, DualModeResponse, Outcome, dual_mode, l
 from dual_mode_streaming.channels import Policy
 from dual_mode_streaming.errors import ChannelClosed
 from dual_mode_streaming.fastapi import DualModeRoute
-from dual_mode_streaming.subscriptions import Subscription
+from dual_mode_streaming.channels.subscriptions import Subscription
 
 __all__ = ["Hose", "HoseStats", "Hoses", "Terms", "router"]
 

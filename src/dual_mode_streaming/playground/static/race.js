@@ -282,7 +282,7 @@ export function race() {
     });
   }
   const languages = tabs(find("languages"));
-  copyButton(find("code-copy"), () => find("code").querySelector('[role="tabpanel"]:not([hidden]) code'));
+  copyButton(find("code-copy"), () => find("code").querySelector(':scope > [role="tabpanel"]:not([hidden]) code'));
   languages.select(languages.buttons[0]);
   choose(chosen);
 }
