@@ -5,6 +5,8 @@ import { find, make, memory } from "./dom.js";
 import { explained, readByFetch } from "./wire.js";
 
 const PLACE = "v1/responses";
+const TRIES = 8; // how often an answer is followed again that broke off
+const PAUSE = 1000; // milliseconds before each
 
 export function chat() {
   let turns = memory.get("chat") ?? []; // [{role, text, answer?: {id, seen}}]
@@ -31,7 +33,7 @@ export function chat() {
   }
 
   // Reads the events of an answer into its turn: from the beginning, or from where the page was.
-  async function follow(turn, request) {
+  async function follow(turn, request, tries = 0) {
     const element = find("chat-turns").lastElementChild;
     const start = performance.now();
     let first = null;
@@ -59,7 +61,13 @@ export function chat() {
       const total = (performance.now() - start) / 1000;
       turn.note ??= `${pieces} pieces, the first after ${Math.round(first ?? 0)} ms, ${(pieces / total).toFixed(0)} a second`;
     } catch (error) {
-      turn.note = turn.stopped ? "stopped" : `${explained(error)}`;
+      // A connection that breaks ends no answer. This is also how it looks when the page is about to go.
+      if (error instanceof TypeError && turn.answer.id && tries < TRIES) {
+        element.querySelector(".note").textContent = "The connection broke; the answer goes on. Trying again …";
+        await new Promise((resolve) => setTimeout(resolve, PAUSE));
+        return follow(turn, again(turn), tries + 1);
+      }
+      turn.note = turn.stopped ? "stopped" : explained(error);
       turn.answer.over = true;
     }
     if (turn.stopped) turn.note = "stopped";
@@ -81,10 +89,15 @@ export function chat() {
     return follow(turn, { url: PLACE, options: { method: "POST", headers: { "Content-Type": "application/json" }, body } });
   }
 
-  function goOn(turn) {
+  // The rest of an answer: what came after the last event that this page has seen.
+  function again(turn) {
     const after = turn.answer.seen === null ? "" : `&starting_after=${turn.answer.seen}`;
+    return { url: `${PLACE}/${turn.answer.id}?stream=true${after}`, options: {} };
+  }
+
+  function goOn(turn) {
     find("chat-status").textContent = "This page was loaded anew; the answer goes on where it was.";
-    return follow(turn, { url: `${PLACE}/${turn.answer.id}?stream=true${after}`, options: {} });
+    return follow(turn, again(turn));
   }
 
   find("chat-form").addEventListener("submit", (event) => {

@@ -16,7 +16,7 @@ export function resume() {
   let release = () => {};
 
   function note(kind, text) {
-    find("resume-log").append(make("li", { class: kind, text }));
+    find("resume-log").append(make("p", { class: kind, text }));
     find("resume-log").lastElementChild.scrollIntoView({ block: "nearest" });
   }
 
@@ -101,14 +101,25 @@ export function resume() {
         end();
         verdict("failed", JSON.parse(event.data).title);
       } else if (source.readyState === EventSource.CLOSED) {
-        note("failed", "The server does not know this run any more (it may have started anew).");
-        end();
-        verdict("failed", "The run is gone.");
+        refused();
       } else {
         note("cut", `The connection is gone after the id ${lastId || "(none yet)"}. The work goes on.`);
         buttons("connecting");
       }
     });
+  }
+
+  // EventSource does not tell why it was refused. It is also closed when the page goes, and then this comes to nothing.
+  async function refused() {
+    buttons("connecting");
+    const answer = await fetch(run.url, { method: "HEAD" }).catch(() => null);
+    if (answer?.status === 404 || answer?.status === 410) {
+      note("failed", "The server does not know this run any more (it may have started anew).");
+      end();
+      verdict("failed", "The run is gone.");
+    } else {
+      setTimeout(() => follow("The server has refused the connection. The run is followed anew."), 1000);
+    }
   }
 
   function end() {
