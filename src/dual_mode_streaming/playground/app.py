@@ -56,6 +56,7 @@ def create_app(model: Model | None = None, store: Store | None = None) -> FastAP
     app.state.runs = runs
     app.state.streams = streams
     app.state.hoses = hosing
+    app.state.pulse = pulse
     app.include_router(endpoints.router)
     app.include_router(report_routes(runs))
     app.router.routes.append(runs.router())
