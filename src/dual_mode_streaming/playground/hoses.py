@@ -136,7 +136,7 @@ class Hose:
             due, at = min(due + self.rate * (now - at), max(1.0, self.rate / 10)), now
             if self.reader is None:
                 due = 0.0
-            while due >= 1:
+            while due >= 1 and self.reader is not None and not self.reader.ended:
                 due -= 1
                 number = self.published + 1
                 item = {"number": number, "sensor": number % KEYS, "payload": self._payload}

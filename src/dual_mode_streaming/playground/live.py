@@ -45,25 +45,24 @@ def make_channel() -> Channel:
 
 
 @asynccontextmanager
-async def beating(channel: Channel, streams: Streams, *, interval: float = INTERVAL) -> AsyncIterator[None]:
+async def beating(channel: Channel, streams: Streams) -> AsyncIterator[None]:
     """Publish pulses while the `with` block lasts.
 
     Args:
         channel: Where to.
         streams: What knows the open streams.
-        interval: Seconds between two pulses.
     """
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(_beat(channel, streams, interval))
+        task = tasks.create_task(_beat(channel, streams))
         yield
         task.cancel()
 
 
-async def _beat(channel: Channel, streams: Streams, interval: float) -> None:
+async def _beat(channel: Channel, streams: Streams) -> None:
     process = psutil.Process()
     before = await anyio.to_thread.run_sync(read_machine)
     while True:
-        await anyio.sleep(interval)
+        await anyio.sleep(INTERVAL)
         after = await anyio.to_thread.run_sync(read_machine)
         machine = difference(before, after)
         before = after

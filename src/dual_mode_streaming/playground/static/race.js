@@ -1,100 +1,22 @@
 // One endpoint, asked in both modes at once; and whether they agree.
 
-import { copyButton } from "./copy.js";
-import { bytes, find, make, plural, pretty, seconds } from "./dom.js";
-import { endpoints, toEventSource, toFetch } from "./endpoints.js";
+import { bytes, find, plural, pretty, seconds } from "./dom.js";
+import { toEventSource, toFetch } from "./endpoints.js";
 import { equal } from "./folds.js";
 import { Frames } from "./frames.js";
-import * as snippets from "./snippets.js";
-import { tabs } from "./tabs.js";
+import { raceForm } from "./raceform.js";
 import { draw } from "./timeline.js";
 import { explained, readBatch, readByEventSource, readByFetch, SSE } from "./wire.js";
 
 const MARKS = 600; // more would not be seen
 
+const lane = () => ({ marks: [], end: null, failed: false });
+
 export function race() {
-  const form = find("race-form");
   const frames = new Frames(find("frames"), find("frames-help"));
-  let chosen = endpoints[0];
-  let file = null;
+  const form = raceForm(clear);
+  let chosen = form.chosen();
   let stop = null;
-
-  // --- the form ------------------------------------------------------------------------------------
-
-  function values() {
-    const entries = chosen.fields.map((field) => [field.name, find(`field-${field.name}`).value]);
-    return { ...Object.fromEntries(entries), file };
-  }
-
-  function choose(endpoint) {
-    chosen = endpoint;
-    find("race-about").textContent = endpoint.about;
-    find("race-fields").replaceChildren(...endpoint.fields.map(field));
-    find("drop").hidden = !endpoint.file;
-    showSnippets(endpoint.ask(values()));
-    adapt();
-    clear();
-  }
-
-  function field({ name, label, ...attributes }) {
-    const input = make("input", { id: `field-${name}`, name, required: "", ...stringed(attributes) });
-    input.addEventListener("input", () => showSnippets(chosen.ask(values())));
-    return make("label", { class: attributes.type === "text" ? "wide" : "" }, make("span", { text: label }), input);
-  }
-
-  // EventSource is for GET, and for its own format; a vendor's endpoint has one format.
-  function adapt() {
-    const asked = chosen.ask(values());
-    const format = find("race-format");
-    const reader = find("race-reader");
-    format.disabled = Boolean(asked.modeInBody);
-    if (asked.modeInBody) format.value = SSE;
-    const native = asked.method === "GET" && format.value === SSE;
-    reader.querySelector('[value="eventsource"]').disabled = !native;
-    if (!native) reader.value = "fetch";
-  }
-
-  function showSnippets(asked) {
-    const type = find("race-format").value;
-    const leave = chosen.leaveAfter?.(values());
-    find("code-curl").textContent = snippets.curl(asked, type);
-    find("code-python").textContent = snippets.python(asked, type, leave);
-    find("code-javascript").textContent = snippets.javascript(asked, type, leave);
-  }
-
-  // --- the file ------------------------------------------------------------------------------------
-
-  function take(given) {
-    file = given;
-    find("drop-name").textContent = `${file.name}, ${bytes(file.size)}`;
-    showSnippets(chosen.ask(values()));
-  }
-
-  function sampleFile() {
-    const rows = Array.from({ length: 60000 }, (_, n) => `${n + 1},item ${n + 1},${(n * 37) % 1000}`);
-    rows[1234] = "1235,a field is missing";
-    return new File([`id,name,price\n${rows.join("\n")}\n`], "data.csv", { type: "text/csv" });
-  }
-
-  const drop = find("drop");
-  for (const name of ["dragover", "dragenter"]) {
-    drop.addEventListener(name, (event) => {
-      event.preventDefault();
-      drop.classList.add("over");
-    });
-  }
-  drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-  drop.addEventListener("drop", (event) => {
-    event.preventDefault();
-    drop.classList.remove("over");
-    const [given] = event.dataTransfer.files;
-    if (given) take(given);
-  });
-  find("drop-file").addEventListener("change", (event) => {
-    const [given] = event.target.files;
-    if (given) take(given);
-  });
-  find("drop-sample").addEventListener("click", () => take(sampleFile()));
 
   // --- the race ------------------------------------------------------------------------------------
 
@@ -110,12 +32,11 @@ export function race() {
     }
   }
 
-  const lane = () => ({ marks: [], end: null, failed: false });
-
   async function run() {
     clear();
-    const given = values();
-    if (chosen.file && !file) take(sampleFile());
+    form.needFile();
+    chosen = form.chosen();
+    const given = form.values();
     const stopping = new AbortController();
     stop = () => stopping.abort();
     const lanes = { stream: lane(), batch: lane() };
@@ -129,8 +50,8 @@ export function race() {
     });
     try {
       const begun = await chosen.prepare?.(given);
-      const asked = chosen.ask(values(), begun);
-      showSnippets(asked);
+      const asked = chosen.ask(given, begun);
+      form.showSnippets(asked);
       start = performance.now();
       const stream = streamed(asked, lanes.stream, stopping.signal);
       // Of a channel the batch is the history, so it is asked for after that.
@@ -154,7 +75,7 @@ export function race() {
     const native = find("race-reader").value === "eventsource";
     const leaving = new AbortController();
     signal.addEventListener("abort", () => leaving.abort());
-    const enough = chosen.leaveAfter?.(values()) ?? Infinity;
+    const enough = chosen.leaveAfter?.(form.values()) ?? Infinity;
     let first = null;
     let count = null;
     let last = 0;
@@ -259,34 +180,12 @@ export function race() {
   function toggle(running) {
     find("race-start").disabled = running;
     find("race-stop").disabled = !running;
-    for (const input of form.querySelectorAll("fieldset input")) input.disabled = running;
+    for (const input of find("race-form").querySelectorAll("fieldset input")) input.disabled = running;
   }
 
-  // --- wiring --------------------------------------------------------------------------------------
-
-  find("race-endpoints").append(...endpoints.map((endpoint, index) => {
-    const input = make("input", { type: "radio", name: "endpoint", value: endpoint.id, id: `endpoint-${endpoint.id}` });
-    input.checked = index === 0;
-    input.addEventListener("change", () => choose(endpoint));
-    return make("label", {}, input, make("span", { text: endpoint.name }));
-  }));
-  form.addEventListener("submit", (event) => {
+  find("race-form").addEventListener("submit", (event) => {
     event.preventDefault();
     run();
   });
   find("race-stop").addEventListener("click", () => stop?.());
-  for (const id of ["race-format", "race-reader"]) {
-    find(id).addEventListener("change", () => {
-      adapt();
-      showSnippets(chosen.ask(values()));
-    });
-  }
-  const languages = tabs(find("languages"));
-  copyButton(find("code-copy"), () => find("code").querySelector(':scope > [role="tabpanel"]:not([hidden]) code'));
-  languages.select(languages.buttons[0]);
-  choose(chosen);
-}
-
-function stringed(attributes) {
-  return Object.fromEntries(Object.entries(attributes).map(([name, value]) => [name, String(value)]));
 }
