@@ -134,7 +134,8 @@ def run_race(page: Page) -> Locator:
 def check_accessible(page: Page) -> None:
     """axe-core finds nothing, of whatever weight."""
     found = Axe().run(page).response["violations"]
-    said = [f"{one['impact']}: {one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
+    nodes = [(one, node) for one in found for node in one["nodes"]]
+    said = [f"{one['impact']}: {one['id']}: {node['target']} {node['failureSummary']}" for one, node in nodes]
     assert said == [], "\n".join(said)
 
 

@@ -15,8 +15,7 @@ import uvicorn
 from openapi_spec_validator import validate
 
 from dual_mode_streaming.playground import app as module
-from dual_mode_streaming.playground import endpoints
-from dual_mode_streaming.playground import imports
+from dual_mode_streaming.playground import endpoints, imports
 from dual_mode_streaming.playground.app import create_app
 
 MODES = {

@@ -1,4 +1,4 @@
-"""The demo application: real data in both modes, work that outlives its clients, a language model, and a page for it all.
+"""The demo application: real data in both modes, work that outlives its clients, a language model, and a page for all.
 
 `make run` starts it. It is for one process: its runs and channels are in memory.
 """

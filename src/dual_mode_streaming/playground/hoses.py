@@ -5,7 +5,7 @@ second stream.
 
 Rules:
 
-- Whoever opens a hose ends it by leaving. One that nobody reads is closed after `PATIENCE` seconds, any after `LONGEST`.
+- The reader ends its hose by leaving. One that nobody reads is closed after `PATIENCE` seconds, any after `LONGEST`.
 - There are at most `MOST` of them. Those that have ended are forgotten first.
 - All tasks belong to the lifespan of the application.
 """
@@ -25,9 +25,8 @@ from pydantic import BaseModel, Field
 
 from dual_mode_streaming import Channel, DualModeResponse, Outcome, dual_mode, last
 from dual_mode_streaming.channels import Policy
-from dual_mode_streaming.errors import ChannelClosed
-from dual_mode_streaming.fastapi import DualModeRoute
 from dual_mode_streaming.channels.subscriptions import Subscription
+from dual_mode_streaming.fastapi import DualModeRoute
 
 __all__ = ["Hose", "HoseStats", "Hoses", "Terms", "router"]
 
@@ -83,6 +82,7 @@ class Hose:
         self.over = asyncio.Event()
         self.reader: Subscription | None = None
         self.since = monotonic()
+        self._came = asyncio.Event()
         self._payload = "x" * terms.size
         self._channel = Channel(
             policy=terms.policy,
@@ -103,6 +103,7 @@ class Hose:
             raise HTTPException(409, "This hose has a reader already; each reader opens its own.")
         self.since = monotonic()
         self.reader = self._channel.subscribe()
+        self._came.set()
         return self.reader
 
     def end(self, outcome: Outcome, _: Any = None) -> None:
@@ -111,39 +112,29 @@ class Hose:
         self.over.set()
 
     async def run(self) -> None:
-        """Produce until the reader has left, or none has come."""
-        producer = asyncio.ensure_future(self._produce())
+        """Wait for the reader, and produce until it has left."""
         try:
-            patience = asyncio.timeout(PATIENCE)
-            async with patience:
-                while self.reader is None and not self.over.is_set():
-                    await asyncio.sleep(TICK)
-                patience.reschedule(asyncio.get_running_loop().time() + LONGEST)
-                await self.over.wait()
+            async with asyncio.timeout(PATIENCE):
+                await self._came.wait()
+            async with asyncio.timeout(LONGEST):
+                await self._produce()
         except TimeoutError:
             pass  # nobody has come, or it was long enough
         finally:
             self.over.set()
-            producer.cancel()
             self._channel.close()
 
     async def _produce(self) -> None:
         due, at = 0.0, monotonic()
-        while True:
+        while not self.over.is_set():
             await asyncio.sleep(TICK)
             now = monotonic()
             # What was missed while a publish had to wait is not made up for.
             due, at = min(due + self.rate * (now - at), max(1.0, self.rate / 10)), now
-            if self.reader is None:
-                due = 0.0
             while due >= 1 and self.reader is not None and not self.reader.ended:
                 due -= 1
                 number = self.published + 1
-                item = {"number": number, "sensor": number % KEYS, "payload": self._payload}
-                try:
-                    await self._channel.publish(item)
-                except ChannelClosed:
-                    return
+                await self._channel.publish({"number": number, "sensor": number % KEYS, "payload": self._payload})
                 self.published = number
 
     def stats(self) -> HoseStats:
@@ -167,6 +158,7 @@ class Hoses:
 
     def __init__(self) -> None:
         self._hoses: dict[str, Hose] = {}
+        self._running: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
 
     @asynccontextmanager
@@ -174,9 +166,9 @@ class Hoses:
         """Own the tasks of the producers."""
         async with asyncio.TaskGroup() as self._tasks:
             yield
-            for hose in self._hoses.values():
-                hose.over.set()
-            self._hoses.clear()
+            for task in self._running:
+                task.cancel()
+        self._hoses.clear()
 
     def open(self, terms: Terms) -> Hose:
         """Open one more.
@@ -190,7 +182,9 @@ class Hoses:
             raise HTTPException(503, f"{MOST} hoses are open, the most there may be.", {"Retry-After": "5"})
         hose = Hose(terms)
         self._hoses[hose.id] = hose
-        self._tasks.create_task(hose.run())
+        task = self._tasks.create_task(hose.run())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         return hose
 
     def find(self, hose_id: str) -> Hose:
