@@ -121,6 +121,11 @@ export function chat() {
     find("chat-status").textContent = "";
   });
 
+  fetch("v1/models").then((answer) => answer.json()).then(({ data }) => {
+    const names = data.map((model) => model.id).filter((name) => name !== "demo");
+    find("chat-model").textContent = names[0] ?? "demo";
+  }, () => {});
+
   turns.forEach(bubble);
   toggle(false);
   const open = turns.at(-1);

@@ -72,4 +72,9 @@ listen({
   },
 });
 watchConnections();
+
+// The commands name the server from which the page came.
+for (const command of document.querySelectorAll("footer code")) {
+  command.textContent = command.textContent.replace("http://localhost:8000/", new URL(".", document.baseURI).href);
+}
 root.dataset.ready = "true";

@@ -38,9 +38,9 @@ export function python(asked, type, leaveAfter) {
   const place = JSON.stringify(pathname + search);
   const format = asked.modeInBody || type === "text/event-stream" ? "" : `, media_type=${JSON.stringify(type)}`;
   const head = `"${asked.method}", ${place}`;
-  const lines = ["import asyncio", ""];
-  if (asked.fileName) lines.push("from pathlib import Path", "");
-  lines.push("from dual_mode_streaming import DualModeClient", "", "", "async def main() -> None:");
+  const lines = ["import asyncio"];
+  if (asked.fileName) lines.push("from pathlib import Path");
+  lines.push("", "from dual_mode_streaming import DualModeClient", "", "", "async def main() -> None:");
   let batch = "";
   let stream = "";
   if (asked.fileName) {
