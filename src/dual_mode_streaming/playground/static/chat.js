@@ -1,6 +1,7 @@
 // A chat with the model of the demo. An answer is worked on by the server, and not by this request: so the page can be
 // loaded anew in the middle and goes on after the last event that it has seen.
 
+import { allTaken } from "./connections.js";
 import { find, make, memory } from "./dom.js";
 import { explained, readByFetch } from "./wire.js";
 
@@ -11,6 +12,7 @@ const PAUSE = 1000; // milliseconds before each
 export function chat() {
   let turns = memory.get("chat") ?? []; // [{role, text, answer?: {id, seen}}]
   let current = null;
+  let leave = () => {};
 
   const keep = () => memory.set("chat", turns);
 
@@ -30,6 +32,7 @@ export function chat() {
     find("chat-stop").disabled = !running;
     find("chat-clear").disabled = running;
     find("chat").dataset.state = running ? "answering" : "idle";
+    find("chat-turns").setAttribute("aria-busy", String(running)); // an answer is read out when it is there
   }
 
   // Reads the events of an answer into its turn: from the beginning, or from where the page was.
@@ -38,10 +41,13 @@ export function chat() {
     const start = performance.now();
     let first = null;
     let pieces = 0;
+    const leaving = new AbortController();
     current = turn;
+    leave = () => leaving.abort();
     toggle(true);
     try {
       const result = await readByFetch(request, {
+        signal: leaving.signal,
         onFrame: ({ value, at }) => {
           if (typeof value !== "object" || value === null) return;
           if (value.response?.id) turn.answer.id = value.response.id;
@@ -112,7 +118,9 @@ export function chat() {
   find("chat-stop").addEventListener("click", async () => {
     if (!current?.answer.id) return;
     current.stopped = true;
-    await fetch(`${PLACE}/${current.answer.id}/cancel`, { method: "POST" });
+    const { id } = current.answer;
+    if (await allTaken()) leave(); // so that there is a connection for the request that stops it
+    await fetch(`${PLACE}/${id}/cancel`, { method: "POST" });
   });
   find("chat-clear").addEventListener("click", () => {
     turns = [];

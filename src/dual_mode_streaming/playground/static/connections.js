@@ -14,18 +14,21 @@ function isHttp1() {
   return !page || page.nextHopProtocol === "" || page.nextHopProtocol.startsWith("http/1");
 }
 
-export async function openConnections() {
+async function openConnections() {
   if (!navigator.locks) return null;
   const { held } = await navigator.locks.query();
   return held.filter((lock) => lock.name.startsWith(PREFIX)).length;
 }
 
+// Whether another request would wait. A page that wants to stop a stream of its own has to leave it first then.
+export async function allTaken() {
+  return isHttp1() && (await openConnections()) >= MOST;
+}
+
 async function notice() {
   const count = await openConnections();
-  const full = count !== null && isHttp1() && count >= MOST;
-  find("connections-full").hidden = !full;
+  find("connections-full").hidden = !(await allTaken());
   if (count !== null) find("connections").textContent = String(count);
-  return full;
 }
 
 // Holds a place as long as the promise of `work` is open.

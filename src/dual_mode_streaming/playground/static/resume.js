@@ -1,9 +1,9 @@
 // A run, followed by an EventSource whose wire can be cut. What it has seen is counted, so that nothing can be missing or
 // come twice unnoticed. The run is kept in this tab, so a page that is loaded anew follows it again.
 
+import { allTaken, connected } from "./connections.js";
 import { find, make, memory, pretty, randomName } from "./dom.js";
 import { equal, summed } from "./folds.js";
-import { connected } from "./connections.js";
 import { readBatch } from "./wire.js";
 
 export function resume() {
@@ -17,7 +17,7 @@ export function resume() {
 
   function note(kind, text) {
     find("resume-log").append(make("p", { class: kind, text }));
-    find("resume-log").lastElementChild.scrollIntoView({ block: "nearest" });
+    find("resume-log").scrollTop = find("resume-log").scrollHeight;
   }
 
   function count() {
@@ -160,7 +160,13 @@ export function resume() {
     find("resume-cut").disabled = true;
     await fetch(`wires/${run.wire}/cut`, { method: "POST" });
   });
-  find("resume-cancel").addEventListener("click", () => fetch(run.url, { method: "DELETE" }));
+  find("resume-cancel").addEventListener("click", async () => {
+    if (await allTaken()) {
+      note("failed", "The page has left the run, to have a connection for the request that cancels it.");
+      end();
+    }
+    await fetch(run.url, { method: "DELETE" });
+  });
 
   run = memory.get("run");
   buttons("idle");
