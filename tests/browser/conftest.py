@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from needs import lacking
 
@@ -25,11 +25,15 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+BOUND = 20_000
+"""Milliseconds that a page may take to look as a test expects it."""
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         lacking(str(CHROMIUM), "apt-get update && apt-get install -y chromium")
+    expect.set_options(timeout=BOUND)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser

@@ -17,7 +17,7 @@ from dual_mode_streaming.playground.app import create_app
 from dual_mode_streaming.testing import live_server
 
 BOUND = 20_000
-"""Milliseconds that any one step may take before the test fails."""
+"""Milliseconds that any one step of a page may take before the test fails."""
 SCHEMES = ("light", "dark")
 
 

@@ -73,51 +73,43 @@ def test_the_colours_are_those_of_the_system_or_as_chosen(playground: Playground
     page.context.close()
 
 
-def test_many_tabs_share_one_live_connection(playground: Playground) -> None:
-    context = playground.context()
-    pages = [playground.open(context) for _ in range(8)]
-    for page in pages:
-        expect(page.locator("#tabs-shared")).to_have_text("8 tabs, one live connection", timeout=BOUND)
-    expect(pages[3].locator("#pulse-streams")).to_have_text("1")
-    assert len(playground.app.state.pulse.subscriptions) == 1
-
-    # More tabs than connections, and each still gets its answers.
-    pages[7].fill("#field-seconds", "0.2")
-    pages[7].fill("#field-interval", "0.1")
-    expect(run_race(pages[7])).to_have_attribute("data-state", "equal")
-
-    # The tab that holds the connection goes; another one takes over.
-    pages[0].close()
-    before = int(pages[5].locator("html").get_attribute("data-pulses"))
-    for _ in range(2):
-        expect(pages[5].locator("html")).not_to_have_attribute("data-pulses", str(before), timeout=BOUND)
-        before = int(pages[5].locator("html").get_attribute("data-pulses"))
-    expect(pages[5].locator("#tabs-shared")).to_have_text("7 tabs, one live connection")
-    context.close()
-
-
-def test_all_connections_taken_is_told(playground: Playground, monkeypatch) -> None:
+def test_more_tabs_than_connections(playground: Playground, monkeypatch) -> None:
     async def one_topic(count: int, pace: float) -> AsyncIterator[reports.Topic]:
         yield reports.Topic(number=1, topic="assert", words=1, longest="assert")
         await asyncio.Event().wait()
 
     monkeypatch.setattr(reports, "read_topics", one_topic)
     context = playground.context()
-    pages = [playground.open(context, panel="resume") for _ in range(5)]
-    for page in pages:
-        expect(page.locator("#connections-full")).to_be_hidden()
-        page.locator("#resume-start").click()
-        expect(page.locator("#resume-cells .got")).to_have_count(1)
-    for page in pages:
-        expect(page.locator("#connections-full")).to_be_visible()
-        expect(page.locator("#connections")).to_have_text("6")
-    check_accessible(pages[0])
+    tabs = [playground.open(context, panel="resume") for _ in range(7)]
 
-    # There is no connection left for the request that cancels a run; so the page gives up its own.
-    with pages[0].expect_response(lambda answer: answer.request.method == "DELETE") as cancelled:
-        pages[0].locator("#resume-cancel").click()
+    # All of them are live, over one connection.
+    for tab in tabs:
+        expect(tab.locator("#tabs-shared")).to_have_text("7 tabs, one live connection", timeout=BOUND)
+    expect(tabs[3].locator("#pulse-streams")).to_have_text("1")
+    assert len(playground.app.state.pulse.subscriptions) == 1
+
+    # The tab that holds it goes; another one takes over.
+    tabs.pop(0).close()
+    before = int(tabs[4].locator("html").get_attribute("data-pulses"))
+    for _ in range(2):
+        expect(tabs[4].locator("html")).not_to_have_attribute("data-pulses", str(before), timeout=BOUND)
+        before = int(tabs[4].locator("html").get_attribute("data-pulses"))
+
+    # With five runs beside it all connections are taken, and every tab says so.
+    for tab in tabs[:5]:
+        expect(tab.locator("#connections-full")).to_be_hidden()
+        tab.locator("#resume-start").click()
+        expect(tab.locator("#resume-cells .got")).to_have_count(1)
+    for tab in tabs:
+        expect(tab.locator("#connections-full")).to_be_visible()
+        expect(tab.locator("#connections")).to_have_text("6")
+    check_accessible(tabs[5])
+
+    # There is none left for the request that cancels a run; so that tab gives up its own.
+    with tabs[0].expect_response(lambda answer: answer.request.method == "DELETE") as cancelled:
+        tabs[0].locator("#resume-cancel").click()
     assert cancelled.value.status == 204
-    expect(pages[1].locator("#connections-full")).to_be_hidden()
+    expect(tabs[1].locator("#connections-full")).to_be_hidden()
     context.close()
 
 

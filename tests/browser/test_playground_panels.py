@@ -30,6 +30,19 @@ def playground(browser: Browser) -> Iterator[Playground]:
         yield playground
 
 
+@pytest.fixture(scope="module")
+def pages(playground: Playground) -> dict[str, Page]:
+    """One page in each colour scheme."""
+    return {scheme: playground.open(scheme=scheme) for scheme in SCHEMES}
+
+
+def shown(pages: dict[str, Page], panel: str, scheme: str = "light") -> Page:
+    page = pages[scheme]
+    page.locator(f"#tab-{panel}").click()
+    expect(page.locator(f"#{panel}")).to_be_visible()
+    return page
+
+
 @pytest.fixture
 def gate(monkeypatch) -> Gate:
     """Holds reports back, topic by topic."""
@@ -46,8 +59,8 @@ def number(page: Page, name: str) -> int:
 
 
 @both_schemes
-def test_a_wire_is_cut_and_nothing_is_missing(playground: Playground, gate: Gate, scheme: str) -> None:
-    page = playground.open(panel="resume", scheme=scheme)
+def test_a_wire_is_cut_and_nothing_is_missing(pages: dict[str, Page], gate: Gate, scheme: str) -> None:
+    page = shown(pages, "resume", scheme)
     page.fill("#resume-topics", "20")
     page.locator("#resume-start").click()
     gate.open(7)
@@ -73,11 +86,10 @@ def test_a_wire_is_cut_and_nothing_is_missing(playground: Playground, gate: Gate
     assert [number(page, f"resume-{name}") for name in ("received", "missing", "twice")] == [20, 0, 0]
     expect(page.locator("#resume-verdict")).to_contain_text('"topics": 20')
     check_accessible(page)
-    page.context.close()
 
 
-def test_a_run_goes_on_when_the_page_is_loaded_anew(playground: Playground, gate: Gate) -> None:
-    page = playground.open(panel="resume")
+def test_a_run_goes_on_when_the_page_is_loaded_anew(pages: dict[str, Page], gate: Gate) -> None:
+    page = shown(pages, "resume")
     page.fill("#resume-topics", "9")
     page.locator("#resume-start").click()
     gate.open(3)
@@ -87,25 +99,23 @@ def test_a_run_goes_on_when_the_page_is_loaded_anew(playground: Playground, gate
     expect(page.locator("#resume-log")).to_contain_text("This page was loaded anew. The run went on")
     gate.open(9)
     expect(page.locator("#resume-verdict")).to_have_attribute("data-state", "equal")
-    page.context.close()
 
 
-def test_a_run_is_cancelled(playground: Playground, gate: Gate) -> None:
-    page = playground.open(panel="resume")
+def test_a_run_is_cancelled(pages: dict[str, Page], gate: Gate) -> None:
+    page = shown(pages, "resume")
     page.locator("#resume-start").click()
     gate.open(2)
     expect(page.locator("#resume-cells .got")).to_have_count(2)
     page.locator("#resume-cancel").click()
     expect(page.locator("#resume-log .failed")).to_contain_text("run_cancelled")
     expect(page.locator("#resume-start")).to_be_enabled()
-    page.context.close()
 
 
 # --- backpressure --------------------------------------------------------------------------------
 
 
-def test_a_slow_reader_is_told_what_it_has_missed(playground: Playground) -> None:
-    page = playground.open(panel="pressure")
+def test_a_slow_reader_is_told_what_it_has_missed(pages: dict[str, Page]) -> None:
+    page = shown(pages, "pressure")
     page.fill("#pressure-rate", "1000")
     page.locator("#pressure-start").click()
     expect(page.locator("#pressure-read")).not_to_have_text("0")
@@ -123,11 +133,10 @@ def test_a_slow_reader_is_told_what_it_has_missed(playground: Playground) -> Non
     page.locator("#pressure-stop").click()
     expect(page.locator("#pressure-status")).to_have_text("Stopped.")
     expect(page.locator("#pressure-start")).to_be_enabled()
-    page.context.close()
 
 
-def test_latest_keeps_the_newest_of_each_sensor(playground: Playground) -> None:
-    page = playground.open(panel="pressure", scheme="dark")
+def test_latest_keeps_the_newest_of_each_sensor(pages: dict[str, Page]) -> None:
+    page = shown(pages, "pressure", "dark")
     page.select_option("#pressure-policy", "latest")
     expect(page.locator("#pressure-about")).to_contain_text("only the newest reading")
     page.fill("#pressure-rate", "1000")
@@ -138,15 +147,14 @@ def test_latest_keeps_the_newest_of_each_sensor(playground: Playground) -> None:
     assert number(page, "pressure-buffered") <= 50
     check_accessible(page)
     page.locator("#pressure-stop").click()
-    page.context.close()
 
 
 # --- errors --------------------------------------------------------------------------------------
 
 
 @both_schemes
-def test_a_source_that_breaks_after_some_items(playground: Playground, scheme: str) -> None:
-    page = playground.open(panel="break", scheme=scheme)
+def test_a_source_that_breaks_after_some_items(pages: dict[str, Page], scheme: str) -> None:
+    page = shown(pages, "break", scheme)
     page.fill("#break-pace", "0")
     page.locator("#break-start").click()
     expect(page.locator("#break")).to_have_attribute("data-state", "done")
@@ -162,11 +170,10 @@ def test_a_source_that_breaks_after_some_items(playground: Playground, scheme: s
     for column in ("batch", "sse", "ndjson"):
         expect(page.locator(f"#break-{column}")).to_have_attribute("data-state", "failed")
     check_accessible(page)
-    page.context.close()
 
 
-def test_a_source_that_breaks_before_its_first_item_or_never(playground: Playground) -> None:
-    page = playground.open(panel="break")
+def test_a_source_that_breaks_before_its_first_item_or_never(pages: dict[str, Page]) -> None:
+    page = shown(pages, "break")
     page.fill("#break-pace", "0")
     page.select_option("#break-how", "bug")
     page.select_option("#break-after", "0")
@@ -185,7 +192,6 @@ def test_a_source_that_breaks_before_its_first_item_or_never(playground: Playgro
     page.locator("#break-start").click()
     for column in ("batch", "sse", "ndjson"):
         expect(page.locator(f"#break-{column}")).to_have_attribute("data-state", "complete")
-    page.context.close()
 
 
 # --- chat ----------------------------------------------------------------------------------------
@@ -197,11 +203,13 @@ def ask(page: Page, text: str) -> None:
 
 
 @both_schemes
-def test_an_answer_goes_on_when_the_page_is_loaded_anew(playground: Playground, scheme: str) -> None:
+def test_an_answer_goes_on_when_the_page_is_loaded_anew(
+    playground: Playground, pages: dict[str, Page], scheme: str
+) -> None:
     model = playground.model
     model.gate.passed = model.gate.allowed = 0
     asked = model.asked
-    page = playground.open(panel="chat", scheme=scheme)
+    page = shown(pages, "chat", scheme)
     ask(page, "Count.")
     said = page.locator("#chat-turns .assistant .said")
     model.gate.open(5)
@@ -220,14 +228,13 @@ def test_an_answer_goes_on_when_the_page_is_loaded_anew(playground: Playground, 
     expect(page.locator("#chat-turns .assistant .note")).to_contain_text("a second")
     assert model.asked == asked + 1
     check_accessible(page)
-    page.context.close()
 
 
-def test_an_answer_is_stopped(playground: Playground) -> None:
+def test_an_answer_is_stopped(playground: Playground, pages: dict[str, Page]) -> None:
     model = playground.model
     model.gate.passed = model.gate.allowed = 0
     stopped = model.stopped
-    page = playground.open(panel="chat")
+    page = shown(pages, "chat")
     ask(page, "Count.")
     model.gate.open(3)
     expect(page.locator("#chat-turns .said").last).to_have_text("word1 word2 word3")
@@ -241,7 +248,6 @@ def test_an_answer_is_stopped(playground: Playground) -> None:
     expect(page.locator("#chat")).to_have_attribute("data-state", "idle")
     page.locator("#chat-clear").click()
     expect(page.locator("#chat-turns li")).to_have_count(0)
-    page.context.close()
 
 
 # --- phones --------------------------------------------------------------------------------------
@@ -269,4 +275,3 @@ def test_no_panel_is_wider_than_a_phone(playground: Playground, gate: Gate) -> N
         expect(page.locator(f"#{panel}")).to_be_visible()
         assert overflow(page) == 0, panel
     check_accessible(page)
-    page.context.close()
