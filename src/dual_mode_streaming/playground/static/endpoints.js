@@ -64,7 +64,7 @@ export const endpoints = [
     ask: ({ question }) => ({
       method: "POST",
       path: "v1/chat/completions",
-      json: { model: "demo", messages: [{ role: "user", content: question }], temperature: 0 },
+      json: { model: "demo", messages: [{ role: "user", content: question }], temperature: 0, max_tokens: 80 },
       modeInBody: true,
     }),
     fold: folds.said,
