@@ -181,14 +181,17 @@ def fresh(playground: Playground) -> Page:
 def shown(fresh: Page) -> dict[tuple[str, str], str]:
     """The request of each endpoint in all languages."""
     page, found = fresh, {}
-    for endpoint in ("search", "import", "chat"):
+    for endpoint in ("search", "import", "chat", "run"):
         choose(page, endpoint)
+        if endpoint == "run":
+            page.fill("#field-pace", "0")
+            run_race(page)  # so that there is a run for curl to ask for
         for language in ("curl", "python", "javascript"):
             found[endpoint, language] = page.locator(f"#code-{language}").text_content()
     return found
 
 
-PROOF = {"search": '"count"', "import": '"rows_per_second"', "chat": "word40"}
+PROOF = {"search": '"count"', "import": '"rows_per_second"', "chat": "word40", "run": "annotated_assignment_stmt"}
 
 
 def test_the_commands_and_programs_run_as_they_are_shown(shown, tmp_path) -> None:
@@ -211,7 +214,7 @@ def test_the_commands_and_programs_run_as_they_are_shown(shown, tmp_path) -> Non
 
 
 def test_the_javascript_runs_as_it_is_shown(fresh: Page, shown) -> None:
-    for endpoint in ("search", "chat"):
+    for endpoint in ("search", "chat", "run"):
         said = fresh.evaluate(
             """async code => {
               const said = [];
