@@ -15,7 +15,7 @@ from starlette.types import Send
 
 from .errors import ItemTooLarge
 from .events import Outcome
-from .flow import Pace
+from .flow import BURST_BYTES, Pace
 from .inbox import Inbox
 from .lifecycle import Life, logger
 from .options import Options
@@ -24,9 +24,6 @@ __all__ = ["BURST_BYTES", "Answer", "Head", "Voice", "check_size"]
 
 Head = Callable[[int | None], tuple[int, list[tuple[bytes, bytes]]]]
 """Gives the status and the headers of an answer, for a body of so many bytes if that is known."""
-
-BURST_BYTES = 65_536
-"""Larger sends are not cheaper, per byte."""
 
 
 class Voice:

@@ -32,7 +32,7 @@ from typing import Any, cast
 
 from anyio.lowlevel import checkpoint
 
-__all__ = ["GO_ON", "TURN_SECONDS", "Abandoned", "Errand", "Pace", "Pump"]
+__all__ = ["BURST_BYTES", "GO_ON", "LOOK_EVERY", "TURN_SECONDS", "Abandoned", "Errand", "Pace", "Pump"]
 
 Errand = Coroutine[Any, Any, None]
 
@@ -46,6 +46,8 @@ TURN_SECONDS = 0.002
 TURNS = 4
 """How many turns the event loop gets then. A request that has just come takes as many: to be accepted, to be read, to
 run, and one to spare; a client that leaves takes three, until its stream is cancelled."""
+BURST_BYTES = 65_536
+"""Larger sends are not cheaper, per byte."""
 LOOK_EVERY = 32
 """How many cheap items pass between two looks at the clock."""
 
