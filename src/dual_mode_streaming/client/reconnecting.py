@@ -50,7 +50,6 @@ _GATEWAY = frozenset({502, 503, 504})
 _FINAL = frozenset({"invalid_url", "redirects", "tls"})
 _DRAINING = "draining"
 _LLM_END = "[DONE]"
-_LLM_END_BYTES = _LLM_END.encode()
 
 _id_of, _name_of, _raw_of = attrgetter("id"), attrgetter("event"), attrgetter("raw")
 
@@ -238,7 +237,7 @@ class Session:
         """Take the next bytes of the body; give the events to hand out. Then look at `state`."""
         reader = self._reader
         try:
-            events = self._take(reader.feed(chunk), chunk)
+            events = self._take(reader.feed(chunk))
         except ProtocolError as error:
             self._fail(error)
             return []
@@ -252,7 +251,7 @@ class Session:
     def end(self) -> list[ServerSentEvent]:
         """Take the clean end of the body; give the events to hand out. Then look at `state`."""
         try:
-            events = self._take(self._reader.end(), b"")
+            events = self._take(self._reader.end())
         except ProtocolError as error:
             self._fail(error)
             return []
@@ -261,9 +260,9 @@ class Session:
             self.state = State.DONE if complete else State.LOST
         return events
 
-    def _take(self, events: list[ServerSentEvent | ProtocolError], chunk: bytes) -> list[ServerSentEvent]:
+    def _take(self, events: list[ServerSentEvent | ProtocolError]) -> list[ServerSentEvent]:
         """Sort out what the reader gave, all together if that can be."""
-        self.alike = len(events) >= MANY and self._only_items(events, chunk)
+        self.alike = len(events) >= MANY and self._only_items(events)
         if not self.alike:
             return self._take_singly(events)
         self.count += len(events)
@@ -307,24 +306,20 @@ class Session:
             self._failures = 0
         return given
 
-    def _only_items(self, events: list[Any], chunk: bytes) -> bool:
+    def _only_items(self, events: list[Any]) -> bool:
         """Whether these are items without places of their own, to be handed out as they are.
 
-        A look at all of them together costs a third of one at each, and a look at the bytes next to nothing.
+        A look at all of them together costs a third of one at each.
         """
         places, reader = self.places, self._reader
         here = places.here
         if not reader.only_events or self._convert is not None or places.dropping or (places.last_id and not here):
             return False
         if reader.alike:
-            # The text of the first event may have begun in bytes before these.
-            first = events[0]
-            return first.id == here and first.raw != _LLM_END and _LLM_END_BYTES not in chunk
-        return (
-            set(map(_id_of, events)) == {here}
-            and CONTROL.isdisjoint(map(_name_of, events))
-            and _LLM_END not in map(_raw_of, events)
-        )
+            alike = events[0].id == here
+        else:
+            alike = set(map(_id_of, events)) == {here} and CONTROL.isdisjoint(map(_name_of, events))
+        return alike and _LLM_END not in map(_raw_of, events)
 
     def _check_places(self) -> bool:
         if self.places.lost:
