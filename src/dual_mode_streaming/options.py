@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import Any, Literal, TypedDict
 
 from .errors import ItemInvalid
-from .flow import BURST_BYTES
 from .folds import Fold, ListFold, as_fold, collect
 from .lifecycle import OnFinish
 from .modes import ResponseMode
+from .pace import BURST_BYTES
 from .streams import Streams
 
 __all__ = ["GivenOptions", "Options"]

@@ -32,13 +32,14 @@ from .batch import Gathering, take_items
 from .entries import Entry
 from .errors import DualModeError, Problem, StreamAborted
 from .events import Outcome
-from .exchange import ENDED, Exchange, answer_error, at_first_step
+from .exchange import ENDED, Exchange, at_first_step
 from .formats import TERMINAL_ID
 from .heads import DECIDED_HEADERS
 from .jsonbytes import encode_at_once, encode_json
 from .lifecycle import logger
 from .modes import BATCH, JSON, STREAM, STREAM_TYPES, Choice, choose_mode, last_event_id
 from .options import GivenOptions, Options
+from .refusals import answer_error
 from .sources import FASTAPI_WRAPPER, Asked, close_source, open_source
 from .streams import STREAMS_IN_SCOPE, registry_of
 from .tasks import ANYIO_SCOPES, innermost_scope, runs_on_asyncio
@@ -160,8 +161,8 @@ class DualModeResponse(Response):
                 alone = "streams" not in _own(scope["app"].state, "_state") and STREAMS_IN_SCOPE not in scope
             except (AttributeError, KeyError):  # no application of Starlette's
                 alone = False
-            if not alone and (registry := registry_of(scope, None)) is not None and registry.draining:
-                plain = False
+            if not alone and (registry := registry_of(scope, None)) is not None:
+                plain = plain and not registry.draining and not registry.observers
         try:
             if not plain:
                 await self._respond(scope, receive, send)
@@ -170,7 +171,7 @@ class DualModeResponse(Response):
                 items: list[Any] = []
                 late: list[Gathering] = []
                 if registry is not None:
-                    entry = registry.admit(scope, streams=False)
+                    entry = registry.admit(scope, streams=False, media_type=JSON)
                 outer = innermost_scope() if ANYIO_SCOPES else None
                 work = take_items(source, items, options, late)
                 body, waits_for, error = None, ENDED, None
@@ -237,10 +238,11 @@ class DualModeResponse(Response):
             else:
                 registry = registry_of(scope, self.options.streams)
                 if registry is not None:
-                    entry = registry.admit(scope, streams=streams)
+                    entry = registry.admit(scope, streams=streams, media_type=choice.media_type)
                 source = open_source(self.source, Asked(streams, last_id))
         except BaseException as error:
             if entry is not None:
+                entry.ended(Outcome.ERROR, 0, error)
                 entry.leave()
             await close_source(self.source)
             if not isinstance(error, DualModeError):
