@@ -28,9 +28,9 @@ class Kind(Enum):
     HISTOGRAM = "histogram"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One metric.
+    """One metric. There is one object of each.
 
     Attributes:
         name: As OpenTelemetry writes it.
@@ -49,9 +49,6 @@ class Metric:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     adds_up: bool = True
-
-    def __hash__(self) -> int:
-        return hash(self.name)
 
     @property
     def prometheus(self) -> str:
