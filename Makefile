@@ -3,6 +3,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.13.9
+MERMAID_VERSION := 12.3.0
 UV     := .tools/bin/uv
 BIN    := .venv/bin
 PY     := $(BIN)/python
@@ -14,7 +15,7 @@ export UV_PYTHON_DOWNLOADS = never
 export UV_NO_PROGRESS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local-model llm-clients node-clients client-table run examples test lint format types docs bench pins clean
+.PHONY: help setup copies diagrams local-model llm-clients node-clients client-table run examples test lint format types docs bench pins clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9%-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,14 @@ format: .venv/.dev ## rewrite the code in the project's format
 types: .venv/.dev ## check types with mypy and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+copies: .venv/.dev ## write anew what stands in several places: code shown on pages, CLAUDE.md, AGENTS.md
+	@$(PY) docs/making/copies.py
+
+# Needs npm and Chromium, and only when a diagram was changed: the drawings are in git.
+diagrams: .venv/.dev ## draw the diagrams of the documentation anew
+	@npm install --prefix .tools/mermaid --no-save --loglevel=error --no-progress mermaid@$(MERMAID_VERSION)
+	@$(PY) docs/making/diagrams.py .tools/mermaid/node_modules/mermaid/dist/mermaid.min.js
 
 docs: .venv/.dev ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -229,14 +229,13 @@ class StreamAnswer(Answer):
         return self.framing.partial()
 
     def armed(self) -> None:
-        """Commit the status when the window closes, and let the heart beat from then on."""
+        """Commit the status when the window closes, and let the heart beat as soon as it was sent."""
         options = self.options
-        commit_after = self.framing.commit_after
         if not self.started:
-            self.after("commit", commit_after, self._commit)
+            self.after("commit", self.framing.commit_after, self._commit)
         frame = self.framing.format.heartbeat(options.heartbeat_lines)
         if options.heartbeat is not None and frame:
-            self._beat_after(commit_after + options.heartbeat, options.heartbeat, frame)
+            self._beat_after(options.heartbeat, options.heartbeat, frame, commits=False)
 
     def flush(self, waits_for: Any) -> Errand | None:
         """Send what is ready: the source waits.
