@@ -123,6 +123,7 @@ class Observed:
         duration: How long it took in all; None while it is open.
         outcome: How it ended; None while it is open.
         error: What it ended with; None if that is nothing.
+        left_behind: Whether the source did not close in time, and was left behind.
         trace_id: The trace that an observer has made a span in; None if none has.
         span_id: That span.
     """
@@ -141,6 +142,7 @@ class Observed:
         "heartbeat",
         "heartbeats",
         "last_event_id",
+        "left_behind",
         "media_type",
         "outcome",
         "scope",
@@ -167,6 +169,7 @@ class Observed:
         self.duration: float | None = None
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
+        self.left_behind = False
         self.trace_id: str | None = None
         self.span_id: str | None = None
         self._silence = 0.0

@@ -36,6 +36,7 @@ from .table import (
     FIRST_ITEM,
     HEARTBEATS,
     ITEMS,
+    LEFT_BEHIND,
     MODEL_DURATION,
     MODEL_FIRST,
     MODEL_TOKEN,
@@ -119,6 +120,7 @@ class Measuring(Observer):
             labels = self._open.pop(response)
             of_end = (*labels, response.outcome.value)
             self._sums[ENDED, of_end] += 1
+            self._sums[LEFT_BEHIND, labels] += response.left_behind
             _add_response(self._sums, response, labels)
         self.record(DURATION, response.duration, of_end)
         if response.behind is not None:
