@@ -14,9 +14,10 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from dual_mode_streaming import dual_mode, last
+from dual_mode_streaming import Streams, dual_mode, last
 from dual_mode_streaming.fastapi import DualModeRoute
 from dual_mode_streaming.llm import LlamaModel, Model, Simulator, llm_router
+from dual_mode_streaming.telemetry import PrometheusMetrics, health_routes
 
 from .imports import Progress, Summary, import_csv
 from .metrics import Sample, samples
@@ -129,7 +130,15 @@ def create_app(model: Model | None = None) -> FastAPI:
     app.include_router(llm_router(model or language_model()))
     app.add_api_route("/", index, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    observe(app)
     return app
+
+
+def observe(app: FastAPI) -> None:
+    """Show operators what the application does: `/-/metrics` for Prometheus, `/healthz` and `/readyz`."""
+    metrics = PrometheusMetrics()
+    app.state.streams = Streams(observers=[metrics])
+    app.router.routes += [metrics.route("/-/metrics"), *health_routes()]
 
 
 app = create_app()
