@@ -111,7 +111,7 @@ class Observed:
         scope: The ASGI scope of the request.
         streams: Whether it is a stream; otherwise it is a batch.
         media_type: Of the answer, if nothing goes wrong.
-        last_event_id: What a client that comes back has named as the last event; None if it named none.
+        last_event_id: What a client that comes back to a stream has named as the last event; None if it named none.
         since: When it was opened, by the monotonic clock.
         behind: How many events a client that came back was behind; None if nobody knows.
         heartbeat: The frame that says nothing, by which silence is known; `b""` if there is none.
@@ -158,7 +158,7 @@ class Observed:
         self.scope = scope
         self.streams = streams
         self.media_type = media_type
-        self.last_event_id = last_event_id(scope)
+        self.last_event_id = last_event_id(scope) if streams else None
         self.since = self._sent_at = monotonic()
         self.behind: int | None = None
         self.heartbeat = b""
