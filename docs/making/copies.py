@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SKILL = ROOT / "skills" / "dual-mode-streaming" / "SKILL.md"
 GUIDES = (ROOT / "CLAUDE.md", ROOT / "AGENTS.md")
-_SHOWN = re.compile(r"^<!-- file: (\S+) -->\n(?:```python\n.*?^```\n)?", re.MULTILINE | re.DOTALL)
+_SHOWN = re.compile(r"^<!-- file: (\S+) -->\n(?:```\w+\n.*?^```\n)?", re.MULTILINE | re.DOTALL)
 
 
 def copies() -> dict[Path, str]:
@@ -24,8 +24,9 @@ def copies() -> dict[Path, str]:
 
 
 def _show(found: re.Match[str]) -> str:
-    code = (ROOT / found[1]).read_text("utf-8")
-    return f"<!-- file: {found[1]} -->\n```python\n{code}```\n"
+    shown = ROOT / found[1]
+    language = {".py": "python", ".txt": "text"}[shown.suffix]
+    return f"<!-- file: {found[1]} -->\n```{language}\n{shown.read_text('utf-8')}```\n"
 
 
 if __name__ == "__main__":
