@@ -14,12 +14,13 @@ def test_metrics_and_health_of_the_demo():
         shown = client.get("/-/metrics").text
         assert [client.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
         assert not {"/-/metrics", "/healthz", "/readyz"} & set(client.get("/openapi.json").json()["paths"])
-    items = samples.text.count("data: ") - 1
     values = {
-        sample.value
+        (sample.name, *(label for _, label in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(shown)
         for sample in family.samples
-        if sample.name == "dual_mode_response_items_total" and sample.labels["http_route"] == "/metrics"
     }
-    assert values == {items}
+    items = samples.text.count("data: ") - 1
     assert items >= 1
+    assert values["dual_mode_response_items_total", "stream", "/metrics"] == items
+    assert values["dual_mode_channel_subscribers", "pulse"] == 0
+    assert values["dual_mode_store_duration_seconds_count", "MemoryStore", "open", ""] == 1
