@@ -306,7 +306,7 @@ class Exchange:
 
     async def _finish(self, answer: Answer | PlainAnswer, outcome: Outcome, error: BaseException | None = None) -> None:
         if self._entry is not None:
-            self._entry.ended(outcome, answer.given, error)
+            self._entry.ended(outcome, answer.given, error, left_behind=answer.left_behind)
         on_finish = self._options.on_finish
         if on_finish is None:
             return
