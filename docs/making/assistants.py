@@ -1,7 +1,7 @@
 """What the built site has for programs that read it: `llms.txt`, `llms-full.txt`, each page as text, and the guide.
 
 `llms.txt` is the map: a title, a summary, and a link with a line for each page, as proposed. `llms-full.txt` is
-all pages in one file, in the order of the navigation. A page `x/index.html` has its text beside it as `x/index.md`.
+all pages in one file, in the order of the navigation. A page `x.html` has its text beside it as `x.md`.
 """
 
 from __future__ import annotations

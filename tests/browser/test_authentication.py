@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 from fastapi.responses import HTMLResponse
-from playwright.sync_api import Route, sync_playwright
+from playwright.sync_api import Route
 
 from dual_mode_streaming.testing import live_server
-from needs import lacking
 
 PAGE = Path(__file__).parents[2] / "docs" / "authentication.md"
-CHROMIUM = Path("/usr/bin/chromium")
 BOUND = 20_000
 """Milliseconds that any one step may take before the test fails."""
 
@@ -39,16 +37,6 @@ def url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     module.app.get("/")(document)
     with live_server(module.app) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        lacking(str(CHROMIUM), "apt-get update && apt-get install -y chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
