@@ -72,7 +72,7 @@ def tail(request: Request, *, as_events: bool, resume: str | None, any_end: bool
     except NoAnswer as error:
         fail(f"{request.url}: {error}", 1)
     except DualModeError as error:
-        fail(f"{request.url}: {_said(error)}", 1)
+        fail(f"{request.url}: {_said(error).removeprefix(f'{request.url} ')}", 1)
     return 0
 
 
@@ -222,7 +222,8 @@ def _said(error: DualModeError) -> str:
     """Say in one line why the stream has ended."""
     match error:
         case RemoteError():
-            beginning = str(error.document.get("detail") or error.document.get("title") or error.document or "")
+            told = error.document.get("detail") or error.document.get("title") or error.document or ""
+            beginning = told if isinstance(told, str) else encode_json(told).decode()
             said = f"{error.status} ({error.code})" if error.code != "remote_error" else f"{error.status}"
             if beginning.lstrip().startswith("<"):
                 return f"the server answered {said} with a page of HTML"
