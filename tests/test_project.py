@@ -141,6 +141,19 @@ def test_every_place_in_the_layers_has_its_module():
     assert not stale, f"the table LINES names modules that do not exist: {sorted(stale)}"
 
 
+def test_the_architecture_shows_the_same_layers():
+    """All of them but what is private, and what only its package imports."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    block = re.search(r"## Layers\n.*?```text\n(.*?)```", page, re.DOTALL)[1]
+    shown, line = {}, None
+    for row in block.splitlines():
+        line = int(row[0]) if row[0].isdigit() else line
+        shown |= dict.fromkeys(row[1:].split(), line)
+    assert shown == {name: LINE_OF.get(name) for name in shown}
+    modules = {name for name in LINE_OF if "." not in name and not name.startswith("_")}
+    assert modules - set(shown) == {"stores", "llm"}  # their modules have lines of their own
+
+
 @each_module
 def test_a_module_imports_only_from_lower_lines(module):
     line = line_of(module)
