@@ -25,7 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha1
 
-__all__ = ["APPEND", "BEGIN", "CLOSE", "DROP", "POINT", "READ", "Script"]
+__all__ = ["ADD", "APPEND", "BEGIN", "CLOSE", "DROP", "POINT", "READ", "Script"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,15 @@ end
 local function expire(milliseconds)
   redis.call('PEXPIRE', head, int(milliseconds))
   redis.call('PEXPIRE', log, int(milliseconds + 1000))
+end
+
+-- Say whether the pointer of the idempotency key needs a longer life, and note that it is told so.
+local function prolong(run, time)
+  if not run.key or time < run.due then
+    return 0
+  end
+  redis.call('HSET', head, 'due', int(time + run.ttl / 2))
+  return 1
 end
 
 -- Add frames, beginning with ARGV[from], drop what is over the limits, but never the newest, and write the head.
@@ -148,12 +157,9 @@ elseif known < 0 then
   return {'gap', run.last}
 end
 
-local life, due, first = run.ttl, 0, run.last + 1
+local life, first = run.ttl, run.last + 1
 run.until_ = time + run.lease
-if run.key and time >= run.due then
-  due = 1
-  redis.call('HSET', head, 'due', int(time + run.ttl / 2))
-end
+local due = prolong(run, time)
 if known < count then
   add(run, 6 + known)
   if ARGV[4] == '1' then
@@ -171,6 +177,32 @@ else
 end
 expire(life)
 return answer(run, time, due)
+""")
+
+ADD = _script("""\
+-- Add frames behind whatever is there. KEYS: head, log, and one that remembers that this was done. ARGV: epoch,
+-- channel, for how long that is remembered, whether the bell carries the frames, then the frames. The answer has the
+-- number of the first one in the end.
+local run, time = load(), now()
+if not run then
+  return {'gone'}
+elseif run.epoch ~= ARGV[1] or run.ended then
+  return {'ended'}
+end
+local first = tonumber(redis.call('GET', KEYS[3]))
+local due = 0
+if not first then
+  first = run.last + 1
+  run.until_ = time + run.lease
+  due = prolong(run, time)
+  add(run, 5)
+  redis.call('SET', KEYS[3], int(first), 'PX', ARGV[3])
+  redis.call('PUBLISH', ARGV[2], ARGV[4] == '1' and int(first) .. ':' .. table.concat(ARGV, '', 5) or '')
+  expire(run.ttl)
+end
+local told = answer(run, time, due)
+told[#told + 1] = first
+return told
 """)
 
 CLOSE = _script("""\

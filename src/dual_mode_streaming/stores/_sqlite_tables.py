@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 from dual_mode_streaming.errors import RunEnded, RunNotFound, StoreError
 
-from .base import PAGE_BYTES, Head, NewRun, Record, RunState
+from .base import PAGE_BYTES, Head, NewRun, Record, RunState, numbered
 
-__all__ = ["Row", "append", "claim", "close", "expire", "newest", "prepare", "read", "renew", "since"]
+__all__ = ["Row", "add", "append", "claim", "close", "expire", "newest", "prepare", "read", "renew", "since"]
 
 SCHEMA = 1
 
@@ -153,6 +153,16 @@ def append(db: sqlite3.Connection, run_id: str, epoch: str, records: Sequence[Re
     if [record.seq for record in new] != list(range(row.last + 1, row.last + 1 + len(new))):
         raise ValueError(f"the record after {row.last} has the number {new[0].seq}")
     return _add(db, row, new, ended=int(new[-1].final)).head(), new
+
+
+def add(db: sqlite3.Connection, run_id: str, epoch: str, records: Sequence[Record]) -> Sequence[Record]:
+    """Append records behind whatever is there; give them with their numbers."""
+    row = _row(db, run_id)
+    if row.epoch != epoch or row.ended:
+        raise RunEnded
+    new = numbered(records, row.last + 1)
+    _add(db, row, new, ended=0)
+    return new
 
 
 def renew(db: sqlite3.Connection, run_id: str, epoch: str) -> Head:

@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 from dual_mode_streaming.errors import DualModeError, StoreError
 
 from . import _sqlite_tables as tables
-from .base import Head, NewRun, Record, Store, Watch
+from .base import Head, NewRun, Record, Store, Watch, check_additions
 from .bells import Bells
 
 __all__ = ["SQLiteStore"]
@@ -99,6 +99,13 @@ class SQLiteStore(Store):
         if new:
             self._bells.ring(run_id, new)
         return head
+
+    async def add(self, run_id: str, epoch: str, records: Sequence[Record]) -> int:
+        """Append records behind whatever is there."""
+        check_additions(records)
+        new = await self._write(lambda db: tables.add(db, run_id, epoch, records))
+        self._bells.ring(run_id, new)
+        return new[0].seq
 
     async def renew(self, run_id: str, epoch: str) -> Head:
         """Begin the lease anew."""
