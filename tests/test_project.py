@@ -33,7 +33,7 @@ LINES = {
     3: "flow sources inbox formats entries signals client.reading",
     4: (
         "tasks lifecycle streams options client.reconnecting llm.fold "
-        "stores.bells stores.memory stores._sqlite_tables stores.sqlite "
+        "workers stores.pauses stores.bells stores.memory stores._sqlite_tables stores.sqlite "
         "stores._frames stores._nats_messages stores._redis_scripts"
     ),
     5: (

@@ -98,7 +98,7 @@ class Framing:
     def from_ready(self, ready: Ready) -> bytes:
         """Look at what a source has ready-made, as at any items, and give it as it is to be sent."""
         frames = ready.frames
-        if self._opening:
+        if self._opening and frames:
             opening, self._opening = self._opening, b""
             frames = opening + frames
         if self._check is None and self._fold is None and len(frames) <= self._limit:

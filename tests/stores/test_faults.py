@@ -96,6 +96,7 @@ async def test_a_cut_after_the_server_has_done_it_and_before_its_reply_doubles_n
     direct = connect(kind, address, prefix)
     await direct.claim(RUN)
     await direct.claim(NewRun("another", "e"))
+    await direct.add("another", "e", records(1, 1))
     await direct.close("another", "cancelled", b"{}")  # so the server knows all scripts
     with TCPProxy(address) as proxy:
         store = connect(kind, proxy.url.removeprefix("http://"), prefix)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from .channel import Channel
 from .crowd import Policy
-from .subscriptions import Subscription, SubscriptionStats
+from .stats import SubscriptionStats
+from .subscriptions import Subscription
 
 __all__ = ["Channel", "Policy", "Subscription", "SubscriptionStats"]

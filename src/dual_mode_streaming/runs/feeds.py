@@ -34,8 +34,8 @@ from dual_mode_streaming.errors import (
 from dual_mode_streaming.flow import TURN_SECONDS
 from dual_mode_streaming.lifecycle import logger
 from dual_mode_streaming.stores.base import Head, Record, RunState, Store, Watch
+from dual_mode_streaming.stores.pauses import pauses
 
-from .producing import pauses
 from .records import ERROR, event_id, failure_of, problem_json
 
 __all__ = ["Feed", "Following"]

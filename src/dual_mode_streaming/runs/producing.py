@@ -18,7 +18,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -43,11 +42,12 @@ from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.lifecycle import OnFinish, logger, run_on_finish
 from dual_mode_streaming.sources import close_source
 from dual_mode_streaming.stores.base import Limits, NewRun, Record, RunState, Store
+from dual_mode_streaming.stores.pauses import pauses
 from dual_mode_streaming.tasks import gave_up
 
 from .records import CANCELLED, done_record, error_record
 
-__all__ = ["NEWEST", "Producer", "Terms", "pauses"]
+__all__ = ["NEWEST", "Producer", "Terms"]
 
 T = TypeVar("T")
 
@@ -68,18 +68,6 @@ class Terms:
     max_result_bytes: int
     batch_max_items: int | None
     debug: bool
-
-
-def pauses() -> Callable[[], float]:
-    """Give what gives the pauses between tries of a store that does not answer: growing, up to a second."""
-    pause = 0.025
-
-    def following() -> float:
-        nonlocal pause
-        pause = min(2 * pause, 1.0)
-        return pause * random.uniform(0.5, 1)  # noqa: S311  no secret
-
-    return following
 
 
 class Producer:

@@ -32,6 +32,7 @@ from dual_mode_streaming.sources import close_source, open_source
 from dual_mode_streaming.stores.base import Limits, NewRun, RunState, Store
 from dual_mode_streaming.stores.memory import MemoryStore
 from dual_mode_streaming.streaming import DualModeResponse
+from dual_mode_streaming.workers import several_workers
 
 from .answers import RunResponse
 from .feeds import Feed
@@ -39,7 +40,6 @@ from .followers import Follower
 from .producing import NEWEST, Producer, Terms
 from .records import CANCELLED, ERROR, problem_json, read_event_id
 from .routes import Owner, run_routes
-from .workers import several_workers
 
 __all__ = ["Run", "Runs"]
 
