@@ -25,6 +25,7 @@ from dual_mode_streaming.jsonbytes import decode_json
 from dual_mode_streaming.lifecycle import logger
 from dual_mode_streaming.stores.base import Head, Record, RunState, Watch
 from dual_mode_streaming.stores.pauses import pauses
+from dual_mode_streaming.tasks import cancelled
 
 from .history import ERROR, KEPT_SECONDS, StoredHistory
 from .sharedlog import SharedLog
@@ -139,10 +140,7 @@ class Link:
         """Follow no more; subscribers are told why."""
         running = [task for task in (self._task, self._placing) if task is not None]
         self._reset(error)
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await cancelled(*running)
 
     # --- following -------------------------------------------------------------------------------
 
@@ -179,7 +177,7 @@ class Link:
     async def _follow(self, opened: asyncio.Future[None]) -> None:
         """Follow, with one watch after the other where the store was away for a moment."""
         pause = pauses()
-        while not self._channel.closed:
+        while self._opened is opened and not self._channel.closed:
             try:
                 self._head = await self._history.found()
                 await self._follow_one(self._head, opened)
@@ -205,12 +203,13 @@ class Link:
             if not opened.done():
                 opened.set_result(None)
                 self._place_all()
-            await self._listen(watch, head)
+            await self._listen(watch, head, opened)
 
-    async def _listen(self, watch: Watch, head: Head) -> None:
+    async def _listen(self, watch: Watch, head: Head, opened: asyncio.Future[None]) -> None:
         hearing: asyncio.Task[Sequence[Record]] | None = None
         try:
-            while not self._channel.closed:
+            # A cancellation may have been swallowed on the way (`tasks.cancelled`).
+            while self._opened is opened and not self._channel.closed:
                 hearing = hearing or asyncio.ensure_future(_next(watch))
                 await asyncio.wait({hearing}, timeout=RENEW_SECONDS)
                 if not hearing.done():

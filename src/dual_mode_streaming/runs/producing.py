@@ -43,7 +43,7 @@ from dual_mode_streaming.lifecycle import OnFinish, logger, run_on_finish
 from dual_mode_streaming.sources import close_source
 from dual_mode_streaming.stores.base import Limits, NewRun, Record, RunState, Store
 from dual_mode_streaming.stores.pauses import pauses
-from dual_mode_streaming.tasks import gave_up
+from dual_mode_streaming.tasks import cancelled, gave_up
 
 from .records import CANCELLED, done_record, error_record
 
@@ -137,9 +137,8 @@ class Producer:
             elif isinstance(self._why, StoreError):
                 outcome = Outcome.ERROR
         finally:
-            for task in (driver, writer, listener):
-                task.cancel()
-            await asyncio.wait({writer, listener})
+            driver.cancel()
+            await cancelled(writer, listener)
             await self._finish(outcome)
 
     # --- the source ------------------------------------------------------------------------------

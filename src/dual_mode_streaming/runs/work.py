@@ -32,6 +32,7 @@ from dual_mode_streaming.sources import close_source, open_source
 from dual_mode_streaming.stores.base import Limits, NewRun, RunState, Store
 from dual_mode_streaming.stores.memory import MemoryStore
 from dual_mode_streaming.streaming import DualModeResponse
+from dual_mode_streaming.tasks import cancelled
 from dual_mode_streaming.workers import several_workers
 
 from .answers import RunResponse
@@ -371,8 +372,7 @@ class Runs:
         try:
             yield
         finally:
-            janitor.cancel()
-            await asyncio.wait([janitor])
+            await cancelled(janitor)
             await self._shut_down()
 
     async def _clean_up(self) -> None:
