@@ -31,6 +31,7 @@ from rich.table import Table
 
 from dual_mode_streaming.stores import Limits, MemoryStore, NATSStore, NewRun, Record, RedisStore, SQLiteStore, Store
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "stores"))
 
 from engines import VALKEY, redis_like

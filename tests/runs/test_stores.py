@@ -35,13 +35,13 @@ async def test_the_sqlite_store_keeps_its_promises(tmp_path):
 
 class LosesRecords(MemoryStore):
     async def append(self, run_id, epoch, records):
-        return await super().append(run_id, epoch, [*records[:-2], *(replace(r, data=b"") for r in records[-2:])])
+        return await super().append(run_id, epoch, [*records[:-2], *(r._replace(data=b"") for r in records[-2:])])
 
 
 class KeepsRepeats(MemoryStore):
     async def append(self, run_id, epoch, records):
         last = self._runs[run_id].last if run_id in self._runs else 0
-        again = [replace(record, seq=last + n) for n, record in enumerate(records, 1)]
+        again = [record._replace(seq=last + n) for n, record in enumerate(records, 1)]
         return await super().append(run_id, epoch, again if records and records[0].seq <= last else records)
 
 

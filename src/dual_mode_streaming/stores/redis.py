@@ -146,7 +146,7 @@ class RedisStore(Store):
         arguments = [utf8(epoch), self._channel(run_id), memory, int(carried), *frames]
         answer = await self._call(ADD, keys, arguments)
         await self._prolong(_head(run_id, answer), answer)
-        return int(answer[11])
+        return int(answer[5])
 
     async def renew(self, run_id: str, epoch: str) -> Head:
         """Begin the lease anew."""
@@ -217,8 +217,9 @@ class RedisStore(Store):
 
     async def _prolong(self, head: Head, answer: Sequence[Any]) -> None:
         """Make the life of the pointer to a run longer, if the server says that it is due."""
-        if head.key is not None and answer[8]:
-            life = 2 * int(answer[9]) + int(answer[10])
+        due, ttl, ttl_after = answer[4].split(b" ")[4:]
+        if head.key is not None and due != b"0":
+            life = int(2 * float(ttl) + float(ttl_after))
             await self._do(self._redis.pexpire, self._pointer(head.owner, head.key), life)
 
     async def _found(self, run_id: str) -> Head | None:
@@ -265,19 +266,23 @@ def _client(url: str, timeout: float, max_connections: int, retry: Retry) -> Red
     return Redis.from_pool(pool)
 
 
+_STATES = {state.value.encode(): state for state in RunState}
+
+
 def _head(run_id: str, answer: Sequence[Any]) -> Head:
     if answer[0] != b"ok":
         _refuse(answer[0])
-    _, epoch, owner, key, state, first, last, left = answer[:8]
+    _, epoch, owner, key, rest = answer[:5]
+    state, first, last, left, *_ = rest.split(b" ")
     return Head(
         run_id,
         text(epoch),
         None if owner is None else text(owner),
         None if key is None else text(key),
-        RunState(state.decode()),
-        first,
-        last,
-        int(left) / 1000,
+        _STATES[state],
+        int(first),
+        int(last),
+        float(left) / 1000,
     )
 
 
