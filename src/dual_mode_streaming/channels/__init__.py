@@ -6,16 +6,16 @@
         print(event.data)
 
 `channel` is what users hold, and `hub` what it is in one process: `sharedlog` keeps what was published once for all,
-`subscriptions` is one subscriber, `stats` is how one fares, and `crowd` decides who is served when, and what becomes of
-the slow. A channel that several processes share has a `history` in a store, and a `link` in each process that follows
-it.
+`subscriptions` is one subscriber, `tally` is their numbers, and `crowd` decides who is served when, and what becomes of
+the slow; `broadcast` is what a subscription needs of it. A channel that several processes share has a `history` in a
+store, and a `link` in each process that follows it.
 """
 
 from __future__ import annotations
 
 from .channel import Channel
 from .crowd import Policy
-from .stats import SubscriptionStats
 from .subscriptions import Subscription
+from .tally import SubscriptionStats
 
 __all__ = ["Channel", "Policy", "Subscription", "SubscriptionStats"]

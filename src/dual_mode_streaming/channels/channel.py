@@ -124,13 +124,16 @@ class Channel(Hub):
         self._here()
         json, key = self._checked(item, event)
         if self._store is None:
-            return await self.append(json, key, item, event)
+            event_id = await self.append(json, key, item, event)
+            self.tally.published += 1
+            return event_id
         history, link = self._linked()
         if self.closed or self._closing is not None:
             raise ChannelClosed
         if link.is_opening:
             await link.open()  # who has subscribed before this must not miss it
         event_id = await history.add(json, event)
+        self.tally.published += 1
         if not link.is_open:
             self.epoch = event_id.rpartition("-")[0]
         return event_id

@@ -20,6 +20,7 @@ from dual_mode_streaming.stores.base import Record
 from .crowd import Crowd, Policy
 from .sharedlog import NOT_DECODED, Published, SharedLog, gap
 from .subscriptions import Subscription
+from .tally import Tally
 
 __all__ = ["Hub"]
 
@@ -58,6 +59,9 @@ class Hub(ABC):
         self.log = SharedLog(
             history=history, max_items=max_items, max_bytes=max_bytes, conflates=key is not None, reach=reach
         )
+        self.tally = Tally()
+        """What this process has published, and what became of it for the subscribers that have left; see
+        `Subscription.tally`."""
         self._key = key
         self._crowd: Crowd | None = None
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from dual_mode_streaming.answers import BURST_BYTES
 from dual_mode_streaming.errors import DualModeError
@@ -27,34 +27,14 @@ from dual_mode_streaming.events import ServerSentEvent
 from dual_mode_streaming.formats import Format
 from dual_mode_streaming.sources import Asked, FrameSource, Ready
 
+from .broadcast import Broadcast
 from .sharedlog import Published, SharedLog, gap
-from .stats import SubscriptionStats
+from .tally import SubscriptionStats, Tally
 
-__all__ = ["Broadcast", "Subscription"]
-
+__all__ = ["Subscription"]
 
 _NOWHERE = SharedLog(history=0, max_items=1, max_bytes=1, conflates=False)
 """Is always empty."""
-
-
-class Broadcast(Protocol):
-    """What a subscription needs of its channel."""
-
-    log: SharedLog
-    epoch: str
-    closed: bool
-    failure: BaseException | None
-    max_items: int
-    max_bytes: int
-
-    def __dual_mode_open__(self, asked: Asked) -> Any:
-        """Give the source for a request."""
-
-    def moved(self, subscription: Subscription) -> None:
-        """Take note that a slow subscription has taken something."""
-
-    def left(self, subscription: Subscription) -> None:
-        """Take note that a subscription takes nothing any more."""
 
 
 class Subscription(FrameSource):
@@ -122,6 +102,7 @@ class Subscription(FrameSource):
     def __del__(self) -> None:
         if not self.ended:
             # Whoever waits for room must not wait for a reader that is no more.
+            self._channel.tally.add(self.tally)
             self._channel.left(self)
 
     # --- reading in the same process -------------------------------------------------------------
@@ -175,8 +156,20 @@ class Subscription(FrameSource):
             sum(queued) + sum(behind),
         )
 
-    def _give_up(self) -> None:
-        log = self._log
+    @property
+    def tally(self) -> Tally:
+        """The same in numbers that can be had at once, however much waits for it."""
+        log, queued = self._log, len(self._queue or ())
+        waiting = 0 if self.ended else log.end - max(self.cursor, log.first) + queued
+        return Tally(0, self._delivered, self._dropped + self._missed, self._conflated, 0, waiting)
+
+    def _give_up(self, *, slow: bool = False) -> None:
+        if self.ended:
+            return
+        log, tally = self._log, self.tally
+        if slow:
+            tally.evicted, tally.dropped = 1, tally.dropped + tally.waiting
+        self._channel.tally.add(tally)
         if self.is_behind:
             stats = self.stats
             self._dropped = stats.dropped + stats.buffered_items
@@ -204,6 +197,13 @@ class Subscription(FrameSource):
     def total(self) -> int:
         """How many items were published."""
         return self._log.end - 1
+
+    @property
+    def behind(self) -> int | None:
+        """How many events its reader, who came back, had missed at the beginning."""
+        if not self._asked_for:
+            return None
+        return sum(1 if isinstance(part, Published) else part.data["missed"] or 0 for part in self._queue or ())
 
     @property
     def over(self) -> bool:
@@ -358,7 +358,7 @@ class Subscription(FrameSource):
     def evict(self, error: DualModeError) -> None:
         """End it at once: its reader is too slow."""
         self._failure = error
-        self._give_up()
+        self._give_up(slow=True)
         if self._evict is not None:
             self._evict(error)
         elif self.idle:
