@@ -7,9 +7,17 @@ import pytest
 import pytest_asyncio
 
 from asgi import Call
-from dual_mode_streaming import Channel, DualModeResponse, errors, tasks
+from dual_mode_streaming import Channel, DualModeResponse, Runs, errors, tasks
 from dual_mode_streaming.channels import link as links
-from dual_mode_streaming.errors import ChannelClosed, ChannelFailed, Draining, ItemTooLarge, SlowClient, StoreError
+from dual_mode_streaming.errors import (
+    ChannelClosed,
+    ChannelFailed,
+    Draining,
+    ItemTooLarge,
+    RunNotFound,
+    SlowClient,
+    StoreError,
+)
 from dual_mode_streaming.sse import SSEDecoder
 from dual_mode_streaming.stores import MemoryStore, SQLiteStore
 from runs.work import Shaky, until
@@ -590,3 +598,23 @@ async def test_a_task_that_swallows_a_cancellation_is_told_again(monkeypatch):
     await tasks.cancelled(task)
     assert (told, task.done()) == (2, True)
     await tasks.cancelled(task)
+
+
+@pytest.mark.asyncio
+async def test_a_channel_cannot_be_read_or_ended_as_a_run():
+    store = MemoryStore()
+    one = Channel(store=store, name="prices")
+    await publish(one, "a secret")
+    runs = Runs(store)
+    run_id = next(iter(store._runs))
+    for owner in (None, "ann", "channels", ""):
+        with pytest.raises(RunNotFound):
+            await runs.cancel(run_id, owner=owner)
+        with pytest.raises(RunNotFound):
+            await anext(runs.follow(run_id, owner=owner))
+        run = await runs.start([{"n": 1}], key="prices", owner=owner)
+        assert run.is_new
+        assert run.id != run_id
+    await publish(one, "another one")
+    for _, task in list(runs._producers.values()):
+        await task

@@ -151,12 +151,14 @@ def append(db: sqlite3.Connection, run_id: str, epoch: str, records: Sequence[Re
     row = _row(db, run_id)
     if row.epoch != epoch or row.ended == 2:
         raise RunEnded
-    new = [record for record in records if record.seq > row.last]
+    new = records
+    if new and new[0].seq <= row.last:
+        new = [record for record in records if record.seq > row.last]
     if not new:
         return (row if row.ended else _touched(db, row)).head(), new
     if row.ended:
         raise RunEnded
-    if [record.seq for record in new] != list(range(row.last + 1, row.last + 1 + len(new))):
+    if [seq for seq, _, _, _ in new] != list(range(row.last + 1, row.last + 1 + len(new))):
         raise ValueError(f"the record after {row.last} has the number {new[0].seq}")
     return _add(db, row, new, ended=int(new[-1].final)).head(), new
 
@@ -271,7 +273,7 @@ def _add(db: sqlite3.Connection, row: Row, records: Sequence[Record], *, ended: 
         [(number, seq, data, f"{final:d}{event}" if event or final else None) for seq, data, event, final in records],
     )
     now = monotonic()
-    size = row.bytes + sum([len(record.data) for record in records])
+    size = row.bytes + sum([len(data) for _, data, _, _ in records])
     row = row._replace(last=records[-1].seq, bytes=size, ended=ended, touched=now, leased_until=now + row.lease)
     row = _trimmed(db, row)
     db.execute(
