@@ -16,7 +16,7 @@ import pytest_asyncio
 from dual_mode_streaming import Channel
 from dual_mode_streaming.errors import StoreError
 from dual_mode_streaming.testing import TCPProxy
-from runs.workers import SSE, Workers, follow
+from runs.workers import Workers, follow
 from stores.engines import store_on
 
 KINDS = ["sqlite", "redis", "nats"]
@@ -179,14 +179,3 @@ async def test_an_engine_that_stays_away_is_told_to_publishers_and_subscribers(k
     assert (caught.value.status, int(caught.value.headers["retry-after"]) > 0) == (503, True)
     with pytest.raises(StoreError):
         await take(subscription, 1)
-
-
-@pytest.mark.parametrize("kind", ["sqlite"])
-def test_the_stream_of_a_worker_begins_with_its_headers_at_once(kind, address, prefix):
-    workers = Workers("stores.channel_app:app", CHANNEL_STORE=f"{kind} {address} {prefix}")
-    try:
-        url, _ = workers.alone()
-        with httpx2.stream("GET", f"{url}/talk", headers=SSE, timeout=20) as response:
-            assert response.status_code == 200
-    finally:
-        workers.stop()
