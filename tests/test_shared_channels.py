@@ -443,6 +443,34 @@ async def test_headers_wait_until_nothing_can_be_missed_and_a_batch_has_what_was
 
 
 @pytest.mark.asyncio
+async def test_a_store_that_takes_longer_than_the_headers_wait_is_no_harm():
+    class Slow(MemoryStore):
+        def __init__(self):
+            super().__init__()
+            self.gate = asyncio.Event()
+
+        async def claim(self, run):
+            await self.gate.wait()
+            return await super().claim(run)
+
+    store = Slow()
+    one, other = (Channel(store=store, name="prices", history=3) for _ in range(2))
+    stream = Call(DualModeResponse(one, heartbeat=None, commit_after=0.01), headers=SSE)
+    task = asyncio.ensure_future(stream.run())
+    await until(lambda: stream.messages)
+    store.gate.set()
+    resumed = Call(DualModeResponse(one, heartbeat=None, commit_after=0.01), headers={**SSE, "last-event-id": "x-1"})
+    resuming = asyncio.ensure_future(resumed.run())
+    await one.open()
+    await publish(other, 1)
+    await other.close()
+    await asyncio.gather(task, resuming)
+    assert [event.event for event in SSEDecoder().feed(stream.body)] == [None, "done"]
+    assert [event.event for event in SSEDecoder().feed(resumed.body)] == ["gap", None, "done"]
+    await one.aclose()
+
+
+@pytest.mark.asyncio
 async def test_a_store_that_is_away_at_the_start_is_503_for_all():
     store = Shaky()
     store.down = True

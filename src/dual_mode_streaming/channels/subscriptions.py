@@ -322,16 +322,14 @@ class Subscription(FrameSource):
         self.cursor = self._log.end
         self._queue = deque(replay) if replay else None
         self._free = len(replay)
-        if self.idle:
-            self.wake()
+        self._wake_soon()
 
     def fail(self, error: DualModeError) -> None:
         """End it: its channel cannot be followed here any more."""
         if not self.ended:
             self._failure = error
             self._give_up()
-            if self.idle:
-                self.wake()
+            self._wake_soon()
 
     @property
     def is_behind(self) -> bool:
@@ -347,6 +345,11 @@ class Subscription(FrameSource):
     def lose(self, count: int) -> None:
         """Take note of items that fall out of a conflated window. Otherwise the numbers tell."""
         self._lost += count
+
+    def _wake_soon(self) -> None:
+        """Wake from a callback: a push makes itself the task of the response, which no other task may do."""
+        if self.idle:
+            asyncio.get_running_loop().call_soon(lambda: self.wake() if self.idle else None)
 
     def wake(self) -> None:
         """Let a reader that is idle look: there is something for it, or nothing any more."""
