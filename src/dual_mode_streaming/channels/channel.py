@@ -282,7 +282,7 @@ class Channel(Hub):
         else:
             self.finish(error)
         if error is not None and self.failure is not None:
-            self.failure = error
+            self.finish(error)  # here it is told as it is, and not in the words for other processes
 
     def _linked(self) -> tuple[StoredHistory, Link]:
         """Give the history, and the link to it in the running event loop."""
