@@ -278,6 +278,28 @@ def test_a_name_that_does_not_exist():
         _ = dual_mode_streaming.nothing
 
 
+@pytest.mark.parametrize(
+    ("missing", "extra", "name"),
+    [
+        ("fastapi", "fastapi", "llm.llm_router"),
+        ("httpx2", "client", "testing.check_dual_mode"),
+        ("nats", "nats", "stores.NATSStore"),
+        ("opentelemetry", "otel", "telemetry.OpenTelemetryMetrics"),
+        ("prometheus_client", "prometheus", "telemetry.PrometheusMetrics"),
+        ("redis", "redis", "stores.RedisStore"),
+    ],
+)
+def test_a_library_that_is_missing_is_told_with_its_extra(missing, extra, name):
+    package, _, public = name.partition(".")
+    code = f"import sys; sys.modules[{missing!r}] = None\n"
+    code += f"from {PACKAGE}.{package} import {public}\n{public}('redis://localhost')"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    told = done.stderr.splitlines()[-1].partition(": ")[2]
+    assert told.startswith(missing)
+    assert told.endswith(f" is missing; it comes with an extra: pip install 'dual-mode-streaming[{extra}]'")
+    assert extra in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+
+
 def test_the_names_of_the_front_can_be_imported_with_a_star():
     names = {}
     exec(f"from {PACKAGE} import *", names)

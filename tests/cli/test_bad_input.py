@@ -29,7 +29,9 @@ def told(done: subprocess.CompletedProcess[str], status: int) -> str:
 
 
 @each_command
-@pytest.mark.parametrize("url", ["localhost:8000/x", "nonsense", "ftp://localhost/", "http://", "http://[::1", "/x", "http://a:65536"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000/x", "nonsense", "ftp://localhost/", "http://", "http://[::1", "/x", "http://a:65536"]
+)
 def test_what_is_no_url(command: str, url: str) -> None:
     assert told(run(command, *FEW.get(command, []), url), 2).startswith(f"{url!r} is no URL")
 
