@@ -123,11 +123,18 @@ def test_an_error_as_a_page_of_html() -> None:
         assert "The answer is 500 (text/html), and so no stream." in doctor.stdout
 
 
-def test_an_error_with_a_list_of_mistakes() -> None:
-    """As FastAPI sends one, for a parameter that is wrong."""
-    mistakes = b'{"detail":[{"loc":["query","n"],"msg":"Field required"}]}'
-    with saying_bytes(answer("application/json", status="422 Unprocessable Entity") + mistakes) as url:
-        text = '[{"loc":["query","n"],"msg":"Field required"}]'
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ('{"detail":[{"loc":["query","n"],"msg":"Field required"}]}', '[{"loc":["query","n"],"msg":"Field required"}]'),
+        ('{"error":{"message":"model: it is required","type":"invalid"}}', "model: it is required"),
+        ('{"error":"no such model"}', "no such model"),
+        ('{"reason":7}', '{"reason":7}'),
+    ],
+    ids=["FastAPI", "OpenAI", "Ollama", "another"],
+)
+def test_an_error_in_the_words_of_others(document: str, text: str) -> None:
+    with saying_bytes(answer("application/json", status="422 Unprocessable Entity") + document.encode()) as url:
         assert told(run("tail", url), 1) == f"{url}: the server answered 422: {text}\n"
 
 

@@ -121,7 +121,7 @@ def _load(target: str) -> Any:
     if not _takes_requests(found):
         fail(
             f"{target} is no application: it cannot be called with scope, receive and send; "
-            f"if it makes one, write `app = {attribute}()` in the module, and serve {name}:app"
+            f"if it makes one, write `application = {attribute}()` in the module, and serve {name}:application"
         )
     return found
 
