@@ -234,6 +234,9 @@ class _Bench:
         await self._one.append(winner, epoch, [Record(1, b"{}", "done", final=True)])
         head = await self._other.claim(NewRun(secrets.token_urlsafe(16), secrets.token_hex(8), "ann", key))
         expect("a claim after the end of the run", (head.run_id, head.state), (winner, RunState.ENDED))
+        expect("the run that is found by its key", (await self._other.find("ann", key)).run_id, winner)
+        await refused("finding a run by a key that nobody has used", RunNotFound, self._other.find("ann", f"{key}?"))
+        await refused("finding the run of another owner", RunNotFound, self._other.find("bob", key))
 
     async def isolation(self) -> None:
         """Keys are an owner's own: the same key of another owner, or of nobody, is another run."""
@@ -347,6 +350,7 @@ class _Bench:
                 ("read", self._other.read(run.run_id)),
             ):
                 await refused(f"{name} of a run that is over its time", RunNotFound, verb)
+        await refused("finding a run that is over its time", RunNotFound, self._other.find(None, key))
         again = await self._begun(key=key)
         expect("a run that begins anew under the key", await self._all(again.run_id), [])
         expect("another run, which is still kept", await self._all(kept.run_id), _records(1, 1))
