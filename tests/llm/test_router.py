@@ -32,7 +32,7 @@ from dual_mode_streaming.llm import (
 )
 from dual_mode_streaming.llm.dialects import AISDK, ALL, Anthropic, Stamp
 from dual_mode_streaming.llm.fold import CompletionFold, fold_all
-from dual_mode_streaming.llm.kept import KeptAnswers
+
 from dual_mode_streaming.llm.serving import Asking, DialectResponse
 from dual_mode_streaming.options import Options
 

@@ -81,6 +81,7 @@ class DialectResponse(DualModeResponse):
         options: The options of the response, with a `CompletionFold`. What concerns the mode does not count.
         on_finish: Told of the end, in both modes.
         renderer: Writes the stream; None for the dialect's usual one.
+        most: The largest answer (see `Assembly`); None for no bound.
     """
 
     def __init__(
@@ -91,16 +92,18 @@ class DialectResponse(DualModeResponse):
         *,
         on_finish: OnAnswer | None = None,
         renderer: Renderer | None = None,
+        most: int | None = None,
     ) -> None:
         dialect, request = asking.dialect, asking.request
         options = copy.copy(options)
         headers = asking.headers
         if request.stream:
             renderer = renderer or dialect.renderer(request, asking.stamp)
+            renderer.assembly.bound(most)
             options.fold = _WhatWasRendered(renderer)
             headers.update(dialect.headers)
         else:
-            options.fold = _Batch(asking)
+            options.fold = _Batch(asking, most)
         if on_finish is not None:
             hook = on_finish
             options.on_finish = lambda outcome, said: hook(outcome, said, asking.meter.timings(said))
@@ -241,9 +244,13 @@ class _DialectFormat(Format):
 class _Batch(CompletionFold):
     """Folds what a model says to the batch answer of a dialect."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: Asking, most: int | None) -> None:
         self._asking = asking
         self._note = asking.meter.note
+        self._most = most
+
+    def start(self) -> Assembly:
+        return Assembly(self._most)
 
     def step(self, state: Assembly, item: Any) -> Assembly:
         self._note(item)
