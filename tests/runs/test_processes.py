@@ -1,15 +1,13 @@
 """Runs over real processes and connections: several workers with one SQLite file, some killed or stopped."""
 
-import os
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -17,80 +15,18 @@ import pytest
 
 from dual_mode_streaming.sse import SSEDecoder
 
+from .workers import Workers, address
+
 TESTS = Path(__file__).parents[1]
 SSE = {"accept": "text/event-stream"}
-MAIN = """
-import socket, sys, uvicorn
-listening = socket.socket(fileno=int(sys.argv[1]))
-config = uvicorn.Config("runs.process_app:app", log_level="warning", timeout_graceful_shutdown=1)
-uvicorn.Server(config).run([listening])
-"""
-
-
-class Workers:
-    """Worker processes on one SQLite file: some behind one port of their own, others behind a common one."""
-
-    def __init__(self, database, lease):
-        self.database = database
-        self._lease = lease
-        self.processes = []
-        self._listeners = []
-
-    def listen(self):
-        self._listeners.append(socket.create_server(("127.0.0.1", 0), backlog=200))
-        return self._listeners[-1]
-
-    def start(self, listener):
-        paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "RUNS_DB": str(self.database),
-            "RUNS_LEASE": str(self._lease),
-        }
-        fd = listener.fileno()
-        process = subprocess.Popen([sys.executable, "-c", MAIN, str(fd)], pass_fds=[fd], env=environment)
-        self.processes.append(process)
-        return process
-
-    def alone(self):
-        """Give the address of a new worker, and its process."""
-        listener = self.listen()
-        process = self.start(listener)
-        url = address(listener)
-        with httpx2.Client(base_url=url, timeout=20) as client:
-            assert client.get("/pid").json() == process.pid
-        # A connection that nobody accepts any more is to be refused.
-        self._listeners.remove(listener)
-        listener.close()
-        return url, process
-
-    def stop(self):
-        for process in self.processes:
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for listener in self._listeners:
-            listener.close()
-
-
-def address(listener):
-    return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @contextmanager
 def working(tmp_path, lease=10.0):
-    workers = Workers(tmp_path / "runs.db", lease)
-    try:
+    database = tmp_path / "runs.db"
+    with Workers("runs.process_app:app", RUNS_DB=str(database), RUNS_LEASE=str(lease)) as workers:
+        workers.database = database
         yield workers
-    finally:
-        workers.stop()
 
 
 def follow(url, path, last_id=""):
@@ -152,7 +88,7 @@ def test_clients_that_leave_and_come_back_anywhere_miss_nothing(tmp_path):
 
 def test_two_workers_are_one_for_keys_results_and_cancelling(tmp_path):
     with working(tmp_path) as workers:
-        (one, _), (other, _) = workers.alone(), workers.alone()
+        (one, _), (other, _) = workers.alone(2)
         key = {"idempotency-key": "k"}
         answers = []
 
@@ -179,7 +115,7 @@ def test_two_workers_are_one_for_keys_results_and_cancelling(tmp_path):
 
 def test_a_killed_worker_is_told_within_its_lease_to_those_who_follow_and_to_those_who_come(tmp_path):
     with working(tmp_path, lease=0.8) as workers:
-        (one, process), (other, _) = workers.alone(), workers.alone()
+        (one, process), (other, _) = workers.alone(2)
         path = begun(one, 100_000, 0.002)
         events = follow(other, path)
         got = [next(events) for _ in range(5)]
@@ -199,7 +135,7 @@ def test_a_killed_worker_is_told_within_its_lease_to_those_who_follow_and_to_tho
 
 def test_a_worker_that_was_stopped_and_given_up_writes_nothing_when_it_goes_on(tmp_path):
     with working(tmp_path, lease=0.5) as workers:
-        (one, process), (other, _) = workers.alone(), workers.alone()
+        (one, process), (other, _) = workers.alone(2)
         path = begun(one, 100_000, 0.002)
         events = follow(other, path)
         next(events)
@@ -216,7 +152,7 @@ def test_a_worker_that_was_stopped_and_given_up_writes_nothing_when_it_goes_on(t
 
 def test_a_database_that_is_locked_for_long_is_503_and_what_is_there_can_be_read(tmp_path):
     with working(tmp_path) as workers:
-        one, _ = workers.alone()
+        ((one, _),) = workers.alone()
         path = begun(one, 5, 0.05)
         assert len(httpx2.get(f"{one}{path}", timeout=20).json()["data"]) == 5
         locker = sqlite3.connect(workers.database, isolation_level=None)
@@ -233,7 +169,7 @@ def test_a_database_that_is_locked_for_long_is_503_and_what_is_there_can_be_read
 
 def test_sigterm_tells_followers_elsewhere_that_the_work_was_cut_short(tmp_path):
     with working(tmp_path) as workers:
-        (one, process), (other, _) = workers.alone(), workers.alone()
+        (one, process), (other, _) = workers.alone(2)
         path = begun(one, 100_000, 0.002)
         events = follow(other, path)
         next(events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 from collections.abc import Awaitable, Callable
@@ -84,10 +85,22 @@ class Desk:
 
         return await self.background.begin(asking, events, await self.owner_of(http), name=name)
 
-    def follow(self, answer: BackgroundAnswer, renderer: Renderer | None = None) -> DialectResponse:
-        """Answer with the stream of an answer that goes on without its client."""
+    def follow(
+        self, answer: BackgroundAnswer, renderer: Renderer | None = None, *, resumes: bool = False
+    ) -> DialectResponse:
+        """Answer with the stream of an answer that goes on without its client.
+
+        Args:
+            answer: The answer.
+            renderer: Writes the stream; None for the dialect's usual one.
+            resumes: Whether the client has the beginning. It is told at once that the stream is there, since it may be
+                long until there is something new.
+        """
         asking = replace(answer.asking, request=replace(answer.asking.request, stream=True))
-        return DialectResponse(asking, answer.follow(), self.options, renderer=renderer)
+        options = copy.copy(self.options)
+        if resumes:
+            options.commit_after = 0.0
+        return DialectResponse(asking, answer.follow(), options, renderer=renderer)
 
 
 def add_endpoint(router: APIRouter, route: type[APIRoute], path: str, endpoint: Endpoint, method: str = "POST") -> None:

@@ -157,8 +157,8 @@ def _add_responses(router: APIRouter, route: type[APIRoute], desk: Desk, dialect
         return await desk.background.find(dialect, run_id, await desk.owner_of(http))
 
     def followed(answer: BackgroundAnswer, starting_after: int | None) -> Response:
-        asking = answer.asking
-        return desk.follow(answer, dialect.renderer(asking.request, asking.stamp, starting_after=starting_after))
+        renderer = dialect.renderer(answer.asking.request, answer.asking.stamp, starting_after=starting_after)
+        return desk.follow(answer, renderer, resumes=starting_after is not None)
 
     async def answer(http: HTTPRequest) -> Response:
         asking = await desk.asked(http, dialect)
@@ -201,7 +201,7 @@ def _add_ai_sdk(router: APIRouter, route: type[APIRoute], desk: Desk, dialect: A
 
     async def resume(http: HTTPRequest) -> Response:
         answer = await under_way(http)
-        return Response(status_code=204) if answer is None else desk.follow(answer)
+        return Response(status_code=204) if answer is None else desk.follow(answer, resumes=True)
 
     async def stop(http: HTTPRequest) -> Response:
         answer = await under_way(http)
