@@ -14,8 +14,8 @@ import httpx2
 import pytest
 
 from dual_mode_streaming import DualModeResponse, errors
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.options import Options
+from dual_mode_streaming.testing import live_server
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,7 +43,7 @@ def test_the_code_of_a_page_runs_and_its_sessions_happen(page, monkeypatch):
 
 def replay(session, app):
     """Send what a terminal session sends with curl, and compare what came with what the page shows."""
-    with running(app) as url, httpx2.Client() as client:
+    with live_server(app) as url, httpx2.Client() as client:
         for exchange in session.removeprefix("$ ").split("\n$ "):
             command, _, shown = exchange.partition("\n")
             program, *words = shlex.split(command)

@@ -180,7 +180,7 @@ async def endless(log):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_form_follows_from_the_event_loop(form, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.flow.monotonic", lambda: 0.0)  # however slow the machine is
+    monkeypatch.setattr("dual_mode_streaming.pace.monotonic", lambda: 0.0)  # however slow the machine is
 
     async def main(form):
         call = await Ask(NDJSON).run(respond(form, numbers(50)))

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from asgi import Call
 from dual_mode_streaming import DualModeResponse, Outcome, ServerSentEvent, concat, errors, last, stream, to_list
-from dual_mode_streaming.flow import TURN_SECONDS
+from dual_mode_streaming.pace import TURN_SECONDS
 from dual_mode_streaming.sse import SSEDecoder
 
 SSE = {"accept": "text/event-stream"}
@@ -141,7 +141,7 @@ async def test_lines_and_records(media_type, body):
 
 @pytest.mark.asyncio
 async def test_items_that_are_ready_together_travel_together(monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.flow.monotonic", lambda: 0.0)  # however slow the machine is
+    monkeypatch.setattr("dual_mode_streaming.pace.monotonic", lambda: 0.0)  # however slow the machine is
     call = await Call(respond(items(*range(500))), headers=NDJSON).run()
     assert len(call.bodies) == 1
 

@@ -15,10 +15,10 @@ from starlette.types import Send
 
 from .errors import ItemTooLarge
 from .events import Outcome
-from .flow import Pace
 from .inbox import Inbox
 from .lifecycle import Life, logger
 from .options import Options
+from .pace import Pace
 
 __all__ = ["BURST_BYTES", "Answer", "Head", "Voice", "check_size"]
 

@@ -15,11 +15,12 @@ from typing import Any
 from .answers import Answer, check_size
 from .errors import BatchTooLarge, ItemNotEncodable
 from .events import ServerSentEvent
-from .flow import TURN_SECONDS, Pace, Pump
+from .flow import Pump
 from .folds import ListFold
 from .formats import checked_frame, event_value
 from .jsonbytes import encode_json
 from .options import Options
+from .pace import TURN_SECONDS, Pace
 from .sources import close_source
 from .tasks import current_task, gave_up
 

@@ -14,12 +14,13 @@ from starlette.types import Send
 from .answers import BURST_BYTES, Answer, Head, check_size
 from .errors import Draining, Problem
 from .events import ServerSentEvent
-from .flow import GO_ON, TURN_SECONDS, Errand, Pace
+from .flow import GO_ON, Errand
 from .folds import Fold
 from .formats import Format, event_value
 from .inbox import Inbox
 from .jsonbytes import encode_json
 from .options import Options
+from .pace import TURN_SECONDS, Pace
 from .sources import DecidingSource, Ready, close_source
 
 __all__ = ["Framing", "StreamAnswer"]
@@ -203,9 +204,10 @@ class StreamAnswer(Answer):
 
     async def work(self) -> None:
         """Send all items as they come, close the source, and send the terminal frame."""
-        await self.framing.run(self._send_frames, self.broken)
+        await self.framing.run(self._send_burst, self.broken)
         self.error = None
         self.source_ended()
+        await self._no_errand()
         await self.side_ended()
         # A source that was told to stop may have swallowed it and come to an end that looks like any other.
         if self.stopped is None and not self.client_gone:
@@ -251,6 +253,14 @@ class StreamAnswer(Answer):
     def _commit(self) -> None:
         if not self.started:
             self._begin_side(self.framing.at_commit())
+
+    async def _send_burst(self) -> None:
+        await self._no_errand()
+        await self._send_frames()
+
+    async def _no_errand(self) -> None:
+        if self._pump is not None:
+            await self._pump.errand_ended()
 
     async def _send_frames(self) -> None:
         self._lingers_until = 0.0

@@ -24,7 +24,7 @@ from typing import Literal
 from weakref import WeakSet
 
 from dual_mode_streaming.errors import SlowClient
-from dual_mode_streaming.flow import TURN_SECONDS
+from dual_mode_streaming.pace import TURN_SECONDS
 
 from .sharedlog import Published, SharedLog
 from .subscriptions import Subscription

@@ -31,8 +31,8 @@ from dual_mode_streaming.errors import (
     RunNotFound,
     StoreError,
 )
-from dual_mode_streaming.flow import TURN_SECONDS
 from dual_mode_streaming.lifecycle import logger
+from dual_mode_streaming.pace import TURN_SECONDS
 from dual_mode_streaming.stores.base import Head, Record, RunState, Store, Watch
 
 from .producing import pauses

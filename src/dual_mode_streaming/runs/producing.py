@@ -36,11 +36,11 @@ from dual_mode_streaming.errors import (
     StoreError,
 )
 from dual_mode_streaming.events import Missed, Outcome, ServerSentEvent
-from dual_mode_streaming.flow import Pace
 from dual_mode_streaming.folds import Fold
 from dual_mode_streaming.formats import checked_frame, event_value
 from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.lifecycle import OnFinish, logger, run_on_finish
+from dual_mode_streaming.pace import Pace
 from dual_mode_streaming.sources import close_source
 from dual_mode_streaming.stores.base import Limits, NewRun, Record, RunState, Store
 from dual_mode_streaming.tasks import gave_up
