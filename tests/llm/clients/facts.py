@@ -1,7 +1,8 @@
 """What the scripts of this folder share. Each runs one client against the server at the address it is given.
 
 A script asks each thing in both modes, and prints what its client reported as one JSON document, after a line that
-says that its client is loaded. It judges nothing: that is for the test. The prompts are what the server knows: see `test_python_clients.py`.
+says that its client is loaded. It judges nothing: that is for the test. The prompts are what the server knows: see
+`test_python_clients.py`.
 """
 
 import asyncio
