@@ -74,7 +74,7 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
     async def answer(request: Request) -> DualModeResponse:
         async with again:
-            asked.append(request.headers.get("last-event-idX"))
+            asked.append(request.headers.get("last-event-id"))
             again.notify_all()
         return runs.answer(work(), key="one", mode="stream", retry=(1, 5))
 
@@ -102,7 +102,7 @@ def check(site: Site, seen: dict[str, Any]) -> None:
     numbers = [int(asked.removeprefix(f"{epoch}-")) for asked in site.asked if asked is not None]
     assert numbers == sorted(numbers)
     assert numbers[-1] == ITEMS + 1
-    assert len(set(numbers)) >= seen["opened"] > ITEMS // AHEAD
+    assert min(len(set(numbers)), seen["opened"]) > ITEMS // AHEAD
 
 
 def test_the_event_source_of_a_browser_reads_a_run_that_is_cut_again_and_again(site: Site, browser: Any) -> None:
