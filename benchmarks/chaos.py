@@ -2,7 +2,8 @@
 
 Five clients share each run; whoever comes first begins it. Each reads with a connection that it cuts after some events
 or some milliseconds, and goes on at whichever worker the next one reaches, until it has seen the end. Then it must have
-exactly the items of its run, which follow from the name of the run, and the batch must be the same.
+exactly the items of its run, which follow from the name of the run, and the batch must be the same. A client that is
+told that the store does not answer in time, as on a machine that is busy, comes back; that is counted.
 
     python benchmarks/chaos.py --engine sqlite --seconds 60 --clients 200
     python benchmarks/chaos.py --engine nats --rounds 2 --clients 20
@@ -111,6 +112,8 @@ class Client:
             async with asyncio.timeout(patience), self._http.stream("GET", f"/work/{key}", headers=headers) as answer:
                 if answer.status_code != 200:
                     body = (await answer.aread()).decode()
+                    if answer.status_code == 503 and "retry-after" in answer.headers:
+                        return await self._told_to_wait(float(answer.headers["retry-after"]))
                     return (f"status {answer.status_code}", body, "")
                 if ids:
                     tally.counts["resumes"] += 1
@@ -120,6 +123,8 @@ class Client:
                         if first and ids:
                             tally.came_back_after.append(monotonic() - asked)
                         first = False
+                        if event.event == "error" and '"code":"store_unavailable"' in (event.raw or ""):
+                            return await self._told_to_wait(1.0)
                         if event.event in ("done", "error"):
                             return event.event, event.raw or "", event.id or ""
                         items.append(json.loads(event.raw or ""))
@@ -134,6 +139,11 @@ class Client:
             return None
         tally.counts["ended without a last event"] += 1
         return None
+
+    async def _told_to_wait(self, seconds: float) -> None:
+        """Do as a client does that is told that the store does not answer in time: come back later."""
+        self._tally.counts["told to come back later"] += 1
+        await asyncio.sleep(seconds)
 
 
 @contextmanager
