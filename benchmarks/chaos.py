@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from time import monotonic
 
 import httpx2
@@ -197,6 +198,9 @@ def main() -> int:
     if times := sorted(tally.came_back_after):
         half, most = (1000 * times[int(len(times) * part)] for part in (0.5, 0.99))
         print(f"  from coming back to the next item: half within {half:.0f} ms, 99 % within {most:.0f} ms")
+    own, others = getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN)
+    spent = [usage.ru_utime + usage.ru_stime for usage in (own, others)]
+    print(f"  CPU time: {spent[0]:.0f} s for the clients, {spent[1]:.0f} s for the workers and the engine")
     for wrong in tally.wrong[:20]:
         print(f"  WRONG {wrong}")
     print(f"  wrong: {len(tally.wrong)}, workers that died: {died}")
