@@ -15,9 +15,12 @@ from __future__ import annotations
 import secrets
 
 from dual_mode_streaming.errors import RunNotFound
-from dual_mode_streaming.stores.base import Head, Limits, NewRun, Record, Store
+from dual_mode_streaming.stores.base import Limits, NewRun, Record, Store
 
 __all__ = ["Names"]
+
+KEPT = 64
+"""How many runs that had a name are kept: more than can be given it at the same moment."""
 
 
 class Names:
@@ -31,7 +34,7 @@ class Names:
     def __init__(self, store: Store, *, keep_for: float = 3600.0) -> None:
         self._store = store
         # Nobody gives a sign of life in between, and nobody is to take the name for a run that is lost.
-        self._limits = Limits(max_items=1, max_bytes=None, ttl=keep_for, ttl_after=keep_for, lease=keep_for)
+        self._limits = Limits(max_items=KEPT, max_bytes=None, ttl=keep_for, ttl_after=keep_for, lease=keep_for)
 
     async def give(self, name: str, run_id: str, *, owner: str | None = None) -> str | None:
         """Give a name to a run.
@@ -47,13 +50,14 @@ class Names:
             new = NewRun(secrets.token_urlsafe(16), secrets.token_hex(8), _owner(owner), key, self._limits)
             head = await self._store.claim(new)
             try:
-                before = await self._newest(head)
                 await self._store.append(head.run_id, head.epoch, [Record(head.last + 1, run_id.encode())])
-                _, records = await self._store.read(head.run_id, head.last, 1)
+                _, records = await self._store.read(head.run_id, max(0, head.last - 1), 2)
             except RunNotFound:
                 continue  # its time was over just now
-            if records and (records[0].seq > head.last + 1 or records[0].data == run_id.encode()):
-                return before
+            given = {record.seq: record.data.decode() for record in records}
+            # If somebody else was faster, the record is theirs, and ours was dropped as one that is there already.
+            if given.get(head.last + 1) == run_id:
+                return given.get(head.last)
 
     async def find(self, name: str, *, owner: str | None = None) -> str | None:
         """Give the id of the run that has a name; None if none has.
@@ -62,14 +66,10 @@ class Names:
             StoreError: The store does not answer.
         """
         try:
-            return await self._newest(await self._store.find(_owner(owner), _key(name)))
+            head = await self._store.find(_owner(owner), _key(name))
+            _, records = await self._store.read(head.run_id, max(0, head.last - 1))
         except RunNotFound:
             return None
-
-    async def _newest(self, head: Head) -> str | None:
-        if not head.last:
-            return None
-        _, records = await self._store.read(head.run_id, head.last - 1)
         return records[-1].data.decode() if records else None
 
 
