@@ -43,6 +43,7 @@ SHARE = 5
 """How many clients read one run."""
 HANG = 120.0
 """Seconds after which a client that has not got its run is wrong."""
+JSON = {"accept": "application/json"}
 BATCHES = 0.2
 """The part of the runs of which a client asks for the batch as well."""
 
@@ -59,15 +60,16 @@ class Tally:
 class Client:
     """One client. It reads one run after the other."""
 
-    def __init__(self, number: int, seed: str, http: httpx2.AsyncClient, tally: Tally) -> None:
+    def __init__(self, number: int, options: argparse.Namespace, http: httpx2.AsyncClient, tally: Tally) -> None:
         self._group = number // SHARE
-        self._seed = seed
-        self._rng = random.Random(f"{seed} client {number}")
+        self._seed, self._pause = options.seed, options.pause
+        self._rng = random.Random(f"{options.seed} client {number}")
         self._http = http
         self._tally = tally
 
     async def read_all(self, rounds: int | None, end: float) -> None:
         number = 0
+        await asyncio.sleep(self._pause * self._rng.random())
         while number < rounds if rounds is not None else monotonic() < end:
             key = f"{self._seed}-{self._group}-{number}"
             number += 1
@@ -86,7 +88,7 @@ class Client:
             end = await self._connect(key, items, ids)
             if end is not None:
                 break
-            await asyncio.sleep(self._rng.choice([0.0, 0.0, 0.05, 0.5]) * self._rng.random())
+            await asyncio.sleep(self._pause * self._rng.choice([0.0, 0.01, 0.1, 1.0]) * self._rng.random())
         name, data, last_id = end
         epoch = last_id.partition("-")[0]
         if name != "done":
@@ -96,7 +98,8 @@ class Client:
         elif [*ids, last_id] != [f"{epoch}-{seq}" for seq in range(1, len(expected) + 2)]:
             self._tally.wrong.append(f"{key}: the ids are not those of one run")
         elif self._rng.random() < BATCHES:
-            batch = await self._http.get(f"/work/{key}", headers={"accept": "application/json"})
+            while (batch := await self._http.get(f"/work/{key}", headers=JSON)).status_code == 503:
+                await self._told_to_wait(float(batch.headers["retry-after"]))
             self._tally.counts["batches"] += 1
             if batch.status_code != 200 or batch.json() != {"data": expected}:
                 self._tally.wrong.append(f"{key}: the batch is {batch.status_code} {batch.text[:200]}")
@@ -165,7 +168,7 @@ async def read(url: str, options: argparse.Namespace) -> Tally:
     tally = Tally()
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
     async with httpx2.AsyncClient(base_url=url, timeout=HANG, limits=limits, verify=False) as http:
-        clients = [Client(number, options.seed, http, tally) for number in range(options.clients)]
+        clients = [Client(number, options, http, tally) for number in range(options.clients)]
         end = monotonic() + options.seconds
         await asyncio.gather(*(client.read_all(options.rounds, end) for client in clients))
     return tally
@@ -177,6 +180,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=None, help="so many runs for each client, however long it takes")
     parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--pause", type=float, default=5.0, help="seconds that a client stays away at the most")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", default="chaos")
     options = parser.parse_args()

@@ -17,7 +17,16 @@ from starlette.types import Receive, Scope, Send
 from .answers import BURST_BYTES, Answer
 from .batch import BatchAnswer, Gathering, LateLife
 from .entries import Entry
-from .errors import Draining, DualModeError, Problem, RemoteError, StreamAborted, TooManyStreams, problem_from
+from .errors import (
+    Draining,
+    DualModeError,
+    Problem,
+    RemoteError,
+    StoreError,
+    StreamAborted,
+    TooManyStreams,
+    problem_from,
+)
 from .events import Outcome
 from .formats import Format, format_for
 from .inbox import Inbox, may_have_body
@@ -337,7 +346,9 @@ async def answer_error(error: Exception, scope: Scope, receive: Receive, send: S
     if not isinstance(error, DualModeError) or _app_handles(scope, error):
         raise error
     problem: Problem = error.problem
-    if problem.status >= 500 and not isinstance(error, (Draining, TooManyStreams)):
+    if isinstance(error, StoreError):
+        logger.error("a request about a run could not be answered: %s", error)  # many may come at once
+    elif problem.status >= 500 and not isinstance(error, (Draining, TooManyStreams)):
         logger.error("the source failed: %s", error, exc_info=error)
     # The headers of a server further away belong to its own answer.
     headers = {"vary": "Accept", **({} if isinstance(error, RemoteError) else error.headers)}

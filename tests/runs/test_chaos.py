@@ -14,7 +14,18 @@ CLIENTS, ROUNDS = 12, 2
 
 @pytest.mark.parametrize("engine", ["sqlite", "valkey", "nats"])
 def test_clients_that_leave_and_come_back_at_random_get_exactly_their_runs(engine):
-    options = ["--rounds", str(ROUNDS), "--clients", str(CLIENTS), "--workers", "2", "--seed", "short"]
+    options = [
+        "--rounds",
+        str(ROUNDS),
+        "--clients",
+        str(CLIENTS),
+        "--workers",
+        "2",
+        "--seed",
+        "short",
+        "--pause",
+        "0.2",
+    ]
     done = subprocess.run(
         [sys.executable, CHAOS, "--engine", engine, *options],
         capture_output=True,
