@@ -302,6 +302,19 @@ def test_the_status_is_committed_when_the_window_closes_and_the_heart_beats(form
 
 
 @in_each_plain_form
+def test_the_heart_beats_behind_an_early_item_without_waiting_for_the_window(form):
+    async def main(form):
+        source = Gated(1, 2)
+        async with asked(respond(form, source, commit_after=3600, heartbeat=0.01, retry=(5, 5)), SSE) as call:
+            source.open(1)
+            await call.until(lambda: call.body.count(b": \n\n") >= 2)
+            assert call.body.startswith(b"retry: 5\ndata: 1\n\n: \n\n")
+            source.open(2)
+
+    run(form, main)
+
+
+@in_each_plain_form
 def test_an_error_within_the_window_has_its_status_and_after_it_travels_in_the_stream(form):
     async def failing(gate):
         await gate.wait()

@@ -30,14 +30,14 @@ LINES = {
         "_sse_paths sse jsonlines modes client.options client.places client.replies client.typed llm.events "
         "llm.requests llm.written"
     ),
-    3: "tasks flow pace sources inbox formats entries signals client.reading",
+    3: "tasks flow pace sources inbox formats observers entries signals client.reading",
     4: (
         "lifecycle streams options client.reconnecting llm.completion llm.fold "
-        "stores.bells stores.memory stores._sqlite_tables stores.sqlite "
+        "stores.bells stores.memory stores.observed stores._sqlite_tables stores.sqlite "
         "stores._frames stores._nats_messages stores._redis_scripts"
     ),
     5: (
-        "answers batch stream pushed plain_life plain exchange streaming decorator drained client client.base "
+        "answers batch stream pushed plain_life plain refusals exchange streaming decorator drained client client.base "
         "client.async_stream client.sync_stream client.async_client client.sync_client llm.dialects "
         "llm.models llm.timings llm.shaping llm.serving"
     ),
@@ -45,7 +45,7 @@ LINES = {
         "fastapi channels llm.router llm.desk llm.keys llm.background runs stores "
         "stores._nats_link stores._nats_bell stores._nats_history stores.nats stores._redis_bell stores.redis"
     ),
-    7: "__init__ testing llm",
+    7: "__init__ testing telemetry llm",
     8: "playground examples pytest_plugin",
     9: "cli",
 }

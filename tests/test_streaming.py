@@ -623,6 +623,27 @@ async def test_lines_beat_only_if_asked_and_records_never(accept, lines):
 
 
 @pytest.mark.asyncio
+async def test_the_heart_beats_behind_an_early_item_without_waiting_for_the_window():
+    source = Gated([1, 2])
+    call = Call(respond(source, commit_after=3600, heartbeat=0.005, retry=(5, 5)), headers=SSE).begin()
+    source.open(1)
+    await call.until(lambda: call.body.count(b": \n\n") >= 2)
+    assert call.body.startswith(b"retry: 5\ndata: 1\n\n: \n\n")
+    source.open(2)
+    await call.end()
+
+
+@pytest.mark.asyncio
+async def test_no_heartbeat_before_the_status_is_known():
+    source = Gated([1])
+    call = Call(respond(source, commit_after=3600, heartbeat=0.001), headers=SSE).begin()
+    await asyncio.sleep(0.01)  # time for some, if there were any
+    assert call.messages == []
+    source.open(2)
+    await call.end()
+
+
+@pytest.mark.asyncio
 async def test_no_heartbeat_beside_a_stream_that_flows():
     source = Gated(range(3))
     call = Call(respond(source, heartbeat=None, commit_after=0), headers=SSE).begin()

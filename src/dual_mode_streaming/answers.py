@@ -143,12 +143,15 @@ class Answer(Voice, Life):
             side.cancel()
             await asyncio.wait([side])
 
-    def _beat_after(self, first: float, interval: float, body: bytes) -> None:
-        """Send `body` whenever nothing else was sent for `interval` seconds; look for the first time after `first`."""
+    def _beat_after(self, first: float, interval: float, body: bytes, *, commits: bool) -> None:
+        """Send `body` whenever nothing else was sent for `interval` seconds; look for the first time after `first`.
+
+        Where the heart does not commit the status, it does not beat before that was sent.
+        """
 
         def beat() -> None:
-            quiet = self._loop.time() - self._last_sent
-            if not self.started or quiet >= interval:
+            quiet = self._loop.time() - self._last_sent if self.started else 0.0
+            if quiet >= interval or (commits and not self.started):
                 self._begin_side(body)
                 quiet = 0.0
             self.after("beat", interval - quiet, beat)

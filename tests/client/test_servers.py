@@ -22,7 +22,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from client.both import AT_ONCE
 from dual_mode_streaming import DualModeResponse, ResponseMode, ServerSentEvent, concat, dual_mode, errors, last
 from dual_mode_streaming.modes import JSON_LINES, JSON_SEQ, NDJSON, SSE
-from dual_mode_streaming.testing.server import live_server
+from dual_mode_streaming.testing import live_server
 
 app = FastAPI()
 

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from dual_mode_streaming.errors import ModelError
 from dual_mode_streaming.llm import Finish, LlamaModel, Message, Request, Sampling, Text, Upstream, Usage, llm_router
 from dual_mode_streaming.llm.fold import fold_all
-from dual_mode_streaming.testing.server import live_server
+from dual_mode_streaming.testing import live_server
 from needs import lacking
 
 GIVE_UP = 60.0

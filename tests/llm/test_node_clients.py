@@ -19,7 +19,7 @@ from fastapi import FastAPI
 
 from dual_mode_streaming.llm import Script, Simulator, llm_router
 from dual_mode_streaming.llm.requests import Tool
-from dual_mode_streaming.testing.server import live_server
+from dual_mode_streaming.testing import live_server
 from llm.client_table import Report, keep
 from needs import lacking
 

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from dual_mode_streaming.errors import ModelError
 from dual_mode_streaming.llm import Script, Simulator, llm_router
-from dual_mode_streaming.testing.server import live_server
+from dual_mode_streaming.testing import live_server
 from needs import lacking
 
 from .client_table import Report, keep, kept

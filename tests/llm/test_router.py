@@ -36,7 +36,7 @@ from dual_mode_streaming.llm.dialects import AISDK, ALL, Anthropic, Stamp
 from dual_mode_streaming.llm.fold import CompletionFold, fold_all
 from dual_mode_streaming.llm.serving import Asking, DialectResponse
 from dual_mode_streaming.options import Options
-from dual_mode_streaming.testing.server import live_server
+from dual_mode_streaming.testing import live_server
 
 GIVE_UP = 10.0
 """Seconds after which a test that hangs is ended. No test needs a noticeable part of them."""

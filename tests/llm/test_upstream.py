@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dual_mode_streaming.llm import Simulator, Upstream, llm_router
-from dual_mode_streaming.testing.server import live_server
+from dual_mode_streaming.testing import live_server
 
 GIVE_UP = 10.0
 """Seconds after which a test that hangs is ended."""

@@ -6,13 +6,14 @@
         print(event.data)
 
 `channel` is what users hold, `sharedlog` keeps what was published once for all, `subscriptions` is one subscriber, and
-`crowd` decides who is served when, and what becomes of the slow.
+`crowd` decides who is served when, and what becomes of the slow; `tally` is their numbers.
 """
 
 from __future__ import annotations
 
 from .channel import Channel
 from .crowd import Policy
-from .subscriptions import Subscription, SubscriptionStats
+from .subscriptions import Subscription
+from .tally import SubscriptionStats
 
 __all__ = ["Channel", "Policy", "Subscription", "SubscriptionStats"]

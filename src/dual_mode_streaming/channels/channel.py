@@ -26,6 +26,7 @@ from dual_mode_streaming.sse import check_event
 from .crowd import Crowd, Policy
 from .sharedlog import Published, SharedLog, gap
 from .subscriptions import Subscription
+from .tally import Tally
 
 __all__ = ["Channel", "Policy"]
 
@@ -75,6 +76,8 @@ class Channel:
         self.max_bytes = max_bytes
         self.policy: Policy = policy
         self.log = SharedLog(history=history, max_items=max_items, max_bytes=max_bytes, conflates=key is not None)
+        self.tally = Tally()
+        """What was published, and what became of it for the subscribers that have left; see `Subscription.tally`."""
         self._key = key
         self._crowd: Crowd | None = None
 
@@ -115,6 +118,7 @@ class Channel:
         entry = Published(seq, seq if self._key is None else key, item, event, f"{self.epoch}-{seq}", json)
         crowd.leave_behind(evicted)
         log.append(entry, evicted)
+        self.tally.published += 1
         crowd.published(entry)
         return entry.event_id
 

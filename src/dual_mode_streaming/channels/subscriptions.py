@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dual_mode_streaming.answers import BURST_BYTES
@@ -27,27 +26,9 @@ from dual_mode_streaming.formats import Format
 from dual_mode_streaming.sources import Asked, FrameSource, Ready
 
 from .sharedlog import Published, SharedLog, gap
+from .tally import SubscriptionStats, Tally
 
-__all__ = ["Broadcast", "Subscription", "SubscriptionStats"]
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriptionStats:
-    """What happened so far to the items published since somebody subscribed, and to the history given to them.
-
-    Attributes:
-        delivered: Items that were handed to the reader, or to the server for its client.
-        dropped: Items that the reader did not get, and was told so.
-        conflated: Items that the reader did not get because a newer one with the same key took their place.
-        buffered_items: Items that wait for the reader.
-        buffered_bytes: Their size, as JSON.
-    """
-
-    delivered: int
-    dropped: int
-    conflated: int
-    buffered_items: int
-    buffered_bytes: int
+__all__ = ["Broadcast", "Subscription"]
 
 
 class Broadcast(Protocol):
@@ -57,6 +38,7 @@ class Broadcast(Protocol):
     epoch: str
     closed: bool
     failure: BaseException | None
+    tally: Tally
     max_items: int
     max_bytes: int
 
@@ -130,6 +112,7 @@ class Subscription(FrameSource):
     def __del__(self) -> None:
         if not self.ended:
             # Whoever waits for room must not wait for a reader that is no more.
+            self._channel.tally.add(self.tally)
             self._channel.left(self)
 
     # --- reading in the same process -------------------------------------------------------------
@@ -183,8 +166,20 @@ class Subscription(FrameSource):
             sum(queued) + sum(behind),
         )
 
-    def _give_up(self) -> None:
-        log = self._log
+    @property
+    def tally(self) -> Tally:
+        """The same in numbers that can be had at once, however much waits for it."""
+        log, queued = self._log, len(self._queue or ())
+        waiting = 0 if self.ended else log.end - max(self.cursor, log.first) + queued
+        return Tally(0, self._delivered, self._dropped + self._missed, self._conflated, 0, waiting)
+
+    def _give_up(self, *, slow: bool = False) -> None:
+        if self.ended:
+            return
+        log, tally = self._log, self.tally
+        if slow:
+            tally.evicted, tally.dropped = 1, tally.dropped + tally.waiting
+        self._channel.tally.add(tally)
         if self.is_behind:
             stats = self.stats
             self._dropped = stats.dropped + stats.buffered_items
@@ -212,6 +207,13 @@ class Subscription(FrameSource):
     def total(self) -> int:
         """How many items were published."""
         return self._log.end - 1
+
+    @property
+    def behind(self) -> int | None:
+        """How many events its reader, who came back, had missed at the beginning."""
+        if not self._asked_for:
+            return None
+        return sum(1 if isinstance(part, Published) else part.data["missed"] or 0 for part in self._queue or ())
 
     @property
     def over(self) -> bool:
@@ -347,7 +349,7 @@ class Subscription(FrameSource):
     def evict(self, error: DualModeError) -> None:
         """End it at once: its reader is too slow."""
         self._failure = error
-        self._give_up()
+        self._give_up(slow=True)
         if self._evict is not None:
             self._evict(error)
         elif self.idle:

@@ -69,7 +69,12 @@ class Desk:
     def answer(self, asking: Asking) -> DialectResponse:
         """Answer in the mode that was asked for."""
         return DialectResponse(
-            asking, self.events(asking), self.options, on_finish=self.on_finish, most=self.max_answer
+            asking,
+            self.events(asking),
+            self.options,
+            on_finish=self.on_finish,
+            most=self.max_answer,
+            asks_model=True,
         )
 
     async def owner_of(self, http: HTTPRequest) -> str | None:

@@ -23,11 +23,11 @@ from starlette.types import Receive, Scope, Send
 
 from dual_mode_streaming.entries import retry_after
 from dual_mode_streaming.errors import DualModeError
-from dual_mode_streaming.exchange import answer_error
 from dual_mode_streaming.folds import last
 from dual_mode_streaming.headers import Preferences, parse_prefer
 from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.modes import Choice, ResponseMode, last_event_id
+from dual_mode_streaming.refusals import answer_error
 from dual_mode_streaming.sources import close_source
 from dual_mode_streaming.streaming import HEAD_REQUEST, DualModeResponse
 

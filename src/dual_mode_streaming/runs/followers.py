@@ -114,6 +114,11 @@ class Follower(FrameSource):
         return None if self._feed.final is None else items_of(self._feed.final)
 
     @property
+    def behind(self) -> int | None:
+        """How many events of the run a client that came back had not seen."""
+        return self._feed.known - self._cursor + 1 if self._resumes else None
+
+    @property
     def over(self) -> bool:
         """Whether everything was taken and nothing more will come."""
         feed = self._feed

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dual_mode_streaming.errors import StoreError
 from dual_mode_streaming.lifecycle import logger
 from dual_mode_streaming.stores.base import Limits, Store
-from dual_mode_streaming.stores.memory import MemoryStore
 
 from .workers import several_workers
 
@@ -17,13 +16,13 @@ __all__ = ["kept_tidy"]
 
 
 @asynccontextmanager
-async def kept_tidy(store: Store, limits: Limits) -> AsyncIterator[None]:
-    """Have a store open, and delete old runs now and then.
+async def kept_tidy(store: Store, limits: Limits, *, in_memory: bool) -> AsyncIterator[None]:
+    """Have a store open, and delete old runs now and then. One in memory is for one process, so warn if there are more.
 
     Raises:
         StoreError: The store does not answer.
     """
-    if isinstance(store, MemoryStore) and (sign := several_workers()):
+    if in_memory and (sign := several_workers()):
         logger.warning(
             "runs are kept in the memory of one process, but %s: a client that comes back may reach a process that "
             "does not know its run. Use SQLiteStore on one machine, or RedisStore on several.",

@@ -40,6 +40,7 @@ from dual_mode_streaming.folds import Fold
 from dual_mode_streaming.formats import checked_frame, event_value
 from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.lifecycle import OnFinish, logger, run_on_finish
+from dual_mode_streaming.observers import ObservedRun, Observer
 from dual_mode_streaming.pace import Pace
 from dual_mode_streaming.sources import close_source
 from dual_mode_streaming.stores.base import Limits, NewRun, Record, RunState, Store
@@ -59,7 +60,11 @@ AHEAD_ITEMS, AHEAD_BYTES = 512, 1_048_576
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What holds for all runs of one `Runs`. Times are in seconds."""
+    """What holds for all runs of one `Runs`. Times are in seconds.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
 
     limits: Limits
     patience: float
@@ -68,6 +73,16 @@ class Terms:
     max_result_bytes: int
     batch_max_items: int | None
     debug: bool
+    observers: tuple[Observer, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("patience", "close_timeout"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)!r} must not be negative")
+        for name in ("max_item_bytes", "max_result_bytes", "batch_max_items"):
+            bound = getattr(self, name)
+            if bound is not None and not bound > 0:
+                raise ValueError(f"{name}={bound!r} must be above zero")
 
 
 def pauses() -> Callable[[], float]:
@@ -119,6 +134,7 @@ class Producer:
         self._ending = False
         most = [bound for bound in (terms.max_item_bytes, store.max_record_bytes) if bound is not None]
         self._most_bytes = min(most, default=None)
+        self._observed = ObservedRun(run.run_id, terms.observers) if terms.observers else None
 
     def stop(self, why: DualModeError) -> None:
         """Begin to end the work early. What is told first counts."""
@@ -259,6 +275,8 @@ class Producer:
         return Outcome.CANCELLED if records and records[-1].event == CANCELLED else Outcome.ERROR
 
     async def _finish(self, outcome: Outcome) -> None:
+        if self._observed is not None:
+            self._observed.is_over(outcome, self.items)
         if self._on_finish is None:
             return
         try:

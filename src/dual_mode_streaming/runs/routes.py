@@ -12,7 +12,7 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from dual_mode_streaming.errors import DualModeError
-from dual_mode_streaming.exchange import answer_error
+from dual_mode_streaming.refusals import answer_error
 from dual_mode_streaming.streaming import DualModeResponse
 
 __all__ = ["Owner", "run_routes"]

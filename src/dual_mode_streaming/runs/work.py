@@ -28,9 +28,11 @@ from dual_mode_streaming.events import ServerSentEvent
 from dual_mode_streaming.folds import Fold, as_fold, collect
 from dual_mode_streaming.jsonbytes import decode_json
 from dual_mode_streaming.lifecycle import OnFinish, logger
+from dual_mode_streaming.observers import Observer
 from dual_mode_streaming.sources import close_source, open_source
 from dual_mode_streaming.stores.base import Head, Limits, NewRun, RunState, Store
 from dual_mode_streaming.stores.memory import MemoryStore
+from dual_mode_streaming.stores.observed import ObservedStore
 from dual_mode_streaming.streaming import DualModeResponse
 
 from .answers import RunResponse
@@ -63,6 +65,7 @@ class Runs:
         max_result_bytes: The largest fold, as JSON. A larger one is not kept, and batches of it get 413.
         batch_max_items: The most items that a fold may keep; None for no bound. Over it, batches get 413.
         debug: Tell clients the texts of unexpected errors.
+        observers: Who is told of each run, and how long the store takes.
 
     Raises:
         ValueError: A number is out of its range.
@@ -80,17 +83,10 @@ class Runs:
         max_result_bytes: int = 16 * 1_048_576,
         batch_max_items: int | None = 100_000,
         debug: bool = False,
+        observers: Sequence[Observer] = (),
     ) -> None:
-        for name, seconds in (("grace", grace), ("patience", patience), ("close_timeout", close_timeout)):
-            if not seconds >= 0:
-                raise ValueError(f"{name}={seconds!r} must not be negative")
-        for name, bound in (
-            ("max_item_bytes", max_item_bytes),
-            ("max_result_bytes", max_result_bytes),
-            ("batch_max_items", batch_max_items),
-        ):
-            if bound is not None and not bound > 0:
-                raise ValueError(f"{name}={bound!r} must be above zero")
+        if not grace >= 0:
+            raise ValueError(f"grace={grace!r} must not be negative")
         self.store: Store = MemoryStore() if store is None else store
         """Where the records are."""
         self.limits = limits or Limits()
@@ -106,7 +102,9 @@ class Runs:
             max_result_bytes=max_result_bytes,
             batch_max_items=batch_max_items,
             debug=debug,
+            observers=tuple(observers),
         )
+        self._store = ObservedStore(self.store, self._terms.observers) if observers else self.store
         self._producers: dict[str, tuple[Producer, asyncio.Task[None]]] = {}
         self._feeds: dict[str, Feed] = {}
         self._closing = False
@@ -146,14 +144,14 @@ class Runs:
             made = as_fold(fold)
             opened = open_source(source)
             new = NewRun(secrets.token_urlsafe(16), secrets.token_hex(8), owner, key, self.limits)
-            head = await self.store.claim(new)
+            head = await self._store.claim(new)
         except BaseException:
             await close_source(source)
             raise
         if head.run_id != new.run_id:
             await close_source(opened)
             return Run(self, head.run_id, owner, made, is_new=False)
-        producer = Producer(self.store, new, opened, made, self._terms, on_finish)
+        producer = Producer(self._store, new, opened, made, self._terms, on_finish)
         task = asyncio.get_running_loop().create_task(producer.run())
         self._producers[new.run_id] = producer, task
         task.add_done_callback(lambda done: self._ended(new.run_id, done))
@@ -255,7 +253,7 @@ class Runs:
         seq = NEWEST if after is None else read_event_id(after)[1] if after else 0
         feed = self._feeds.get(run_id)
         if feed is None:
-            feed = self._feeds[run_id] = Feed(self.store, run_id, self._terms.patience, self._forget)
+            feed = self._feeds[run_id] = Feed(self._store, run_id, self._terms.patience, self._forget)
         await feed.join(seq)
         if feed.head.owner != owner:
             feed.leave()
@@ -277,11 +275,11 @@ class Runs:
             RunNotFound: There is no such run, or it has another owner.
             StoreError: The store does not answer.
         """
-        head, _ = await self.store.read(run_id, NEWEST, 0)
+        head, _ = await self._store.read(run_id, NEWEST, 0)
         if head.owner != owner:
             raise RunNotFound
         if head.state is RunState.LOST:
-            return await self.store.close(run_id, ERROR, problem_json(ProducerLost()), if_lost=True)
+            return await self._store.close(run_id, ERROR, problem_json(ProducerLost()), if_lost=True)
         return head
 
     async def partial(self, run_id: str, fold: Fold[Any, Any]) -> Any:
@@ -291,7 +289,7 @@ class Runs:
             return producing[0].partial()
         state, after = fold.start(), 0
         while True:
-            _, records = await self.store.read(run_id, after)
+            _, records = await self._store.read(run_id, after)
             for record in records:
                 if not record.final and record.event != "gap":
                     state = fold.step(state, decode_json(record.data))
@@ -320,7 +318,7 @@ class Runs:
             producer, task = self._producers[run_id]
             producer.stop(RunCancelled())
             await asyncio.wait([task], timeout=CANCEL_WAIT)
-        await self.store.close(run_id, CANCELLED, problem_json(RunCancelled()))
+        await self._store.close(run_id, CANCELLED, problem_json(RunCancelled()))
 
     # --- in an application -----------------------------------------------------------------------
 
@@ -360,7 +358,7 @@ class Runs:
             if self._entered > 1:
                 yield
                 return
-            async with kept_tidy(self.store, self.limits):
+            async with kept_tidy(self._store, self.limits, in_memory=isinstance(self.store, MemoryStore)):
                 self._closing = False
                 try:
                     yield
