@@ -98,7 +98,7 @@ class Client:
         elif [*ids, last_id] != [f"{epoch}-{seq}" for seq in range(1, len(expected) + 2)]:
             self._tally.wrong.append(f"{key}: the ids are not those of one run")
         elif self._rng.random() < BATCHES:
-            while (batch := await self._http.get(f"/work/{key}", headers=JSON)).status_code == 503:
+            while (batch := await self._http.get(f"/jobs/{key}", headers=JSON)).status_code == 503:
                 await self._told_to_wait(float(batch.headers["retry-after"]))
             self._tally.counts["batches"] += 1
             if batch.status_code != 200 or batch.json() != {"data": expected}:
@@ -113,7 +113,7 @@ class Client:
         tally.counts["connections"] += 1
         asked = monotonic()
         try:
-            async with asyncio.timeout(patience), self._http.stream("GET", f"/work/{key}", headers=headers) as answer:
+            async with asyncio.timeout(patience), self._http.stream("GET", f"/jobs/{key}", headers=headers) as answer:
                 if answer.status_code != 200:
                     body = (await answer.aread()).decode()
                     if answer.status_code == 503 and "retry-after" in answer.headers:

@@ -25,4 +25,4 @@ async def pid(request):
     return JSONResponse(os.getpid())
 
 
-app = Starlette(routes=[Route("/work/{key}", answer), Route("/pid", pid)], lifespan=runs.lifespan)
+app = Starlette(routes=[Route("/jobs/{key}", answer), Route("/pid", pid)], lifespan=runs.lifespan)
