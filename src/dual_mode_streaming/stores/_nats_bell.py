@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error
 
-from ._nats_link import NATSLink
+from ._nats_link import NATSLink, Unreachable
 from ._nats_messages import records_of
 from .bells import Bell, Bells
 
@@ -114,5 +114,5 @@ class NATSBell:
 
 async def _leave(hearing: asyncio.Task[Subscription]) -> None:
     hearing.cancel()
-    with suppress(Error, OSError, TimeoutError, asyncio.CancelledError):
+    with suppress(Error, OSError, TimeoutError, Unreachable, asyncio.CancelledError):
         await (await hearing).unsubscribe()
