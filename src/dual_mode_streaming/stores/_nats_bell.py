@@ -97,7 +97,7 @@ class NATSBell:
         client = await self._link.client()
         subscription = await client.subscribe(self._subject(run_id), cb=partial(self._heard, run_id))
         try:
-            await self._link.now(exactly=True)  # a server that answers this has heard what was asked before
+            await self._link.flush()
         except BaseException:
             with suppress(Error):
                 await subscription.unsubscribe()

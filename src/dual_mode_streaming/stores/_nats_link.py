@@ -133,6 +133,13 @@ class NATSLink:
                     self._client = await self._connect()
         return self._client
 
+    async def flush(self) -> None:
+        """Wait until the server has heard everything that was said on this connection."""
+        client = await self.client()
+        if not client.is_connected:
+            raise Unreachable  # a flush would return as if all were well
+        await self._unless_lost(client.flush(max(1, round(self._timeout))))
+
     async def last(self, subject: str) -> Message | None:
         """Give the newest message of a subject."""
         answer = await self._ask(f"$JS.API.STREAM.MSG.GET.{self._prefix}", {"last_by_subj": subject})
