@@ -32,12 +32,13 @@ LINES = {
     ),
     3: "tasks flow pace sources inbox formats observers entries signals client.reading",
     4: (
-        "lifecycle streams options client.reconnecting llm.completion llm.fold "
-        "stores.bells stores.memory stores.observed stores._sqlite_tables stores.sqlite "
+        "workers lifecycle streams options client.reconnecting llm.completion llm.fold "
+        "stores.pauses stores.bells stores.memory stores.observed stores._sqlite_tables stores.sqlite "
         "stores._frames stores._nats_messages stores._redis_scripts"
     ),
     5: (
-        "answers batch stream pushed plain_life plain refusals exchange streaming decorator drained client client.base "
+        "answers heads batch stream pushed plain_life plain refusals exchange streaming decorator drained client "
+        "client.base "
         "client.async_stream client.sync_stream client.async_client client.sync_client llm.dialects "
         "llm.models llm.timings llm.shaping llm.serving"
     ),

@@ -66,6 +66,7 @@ class Life:
         "_timers",
         "_watch",
         "client_gone",
+        "left_behind",
         "reason",
         "send_failure",
         "stopped",
@@ -107,6 +108,8 @@ class Life:
         self.reason: DualModeError | None = None
         """What a client that is still there should be told about it."""
         self.client_gone = False
+        self.left_behind = False
+        """Whether the source did not close in time."""
         self.send_failure: BaseException | None = None
 
     # --- hooks of the response, which may leave them as they are -------------------------------
@@ -175,6 +178,7 @@ class Life:
         told = self.stopped is not None or self.send_failure is not None
         if isinstance(error, (Abandoned, asyncio.CancelledError)):
             if isinstance(error, Abandoned):
+                self.left_behind = True
                 logger.error("the source did not close in %g s and was left behind", self._close_timeout)
             if self._cancelled_by_others():
                 self.stopped = self.stopped or Outcome.CANCELLED

@@ -8,38 +8,20 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx2
 import pytest
 
-from dual_mode_streaming.sse import SSEDecoder
-
-from .workers import Workers, address
-
-TESTS = Path(__file__).parents[1]
-SSE = {"accept": "text/event-stream"}
+from runs.workers import SSE, Workers, address, follow
 
 
 @contextmanager
 def working(tmp_path, lease=10.0):
-    database = tmp_path / "runs.db"
-    with Workers("runs.process_app:app", RUNS_DB=str(database), RUNS_LEASE=str(lease)) as workers:
-        workers.database = database
+    workers = Workers("runs.process_app:app", RUNS_DB=str(tmp_path / "runs.db"), RUNS_LEASE=str(lease))
+    try:
         yield workers
-
-
-def follow(url, path, last_id=""):
-    """Give the events of a run. Closing the generator cuts the connection."""
-    headers = {**SSE, "last-event-id": last_id} if last_id else SSE
-    with (
-        httpx2.Client(base_url=url, timeout=20, verify=False) as client,
-        client.stream("GET", path, headers=headers) as response,
-    ):
-        assert response.status_code == 200, response.read()
-        decoder = SSEDecoder()
-        for chunk in response.iter_bytes():
-            yield from decoder.feed(chunk)
+    finally:
+        workers.stop()
 
 
 def begun(url, items, pause):
@@ -88,7 +70,7 @@ def test_clients_that_leave_and_come_back_anywhere_miss_nothing(tmp_path):
 
 def test_two_workers_are_one_for_keys_results_and_cancelling(tmp_path):
     with working(tmp_path) as workers:
-        (one, _), (other, _) = workers.alone(2)
+        (one, _), (other, _) = workers.alone(), workers.alone()
         key = {"idempotency-key": "k"}
         answers = []
 
@@ -115,7 +97,7 @@ def test_two_workers_are_one_for_keys_results_and_cancelling(tmp_path):
 
 def test_a_killed_worker_is_told_within_its_lease_to_those_who_follow_and_to_those_who_come(tmp_path):
     with working(tmp_path, lease=0.8) as workers:
-        (one, process), (other, _) = workers.alone(2)
+        (one, process), (other, _) = workers.alone(), workers.alone()
         path = begun(one, 100_000, 0.002)
         events = follow(other, path)
         got = [next(events) for _ in range(5)]
@@ -135,7 +117,7 @@ def test_a_killed_worker_is_told_within_its_lease_to_those_who_follow_and_to_tho
 
 def test_a_worker_that_was_stopped_and_given_up_writes_nothing_when_it_goes_on(tmp_path):
     with working(tmp_path, lease=0.5) as workers:
-        (one, process), (other, _) = workers.alone(2)
+        (one, process), (other, _) = workers.alone(), workers.alone()
         path = begun(one, 100_000, 0.002)
         events = follow(other, path)
         next(events)
@@ -144,18 +126,18 @@ def test_a_worker_that_was_stopped_and_given_up_writes_nothing_when_it_goes_on(t
         assert '"code":"producer_lost"' in got[-1].data
         process.send_signal(signal.SIGCONT)
         assert httpx2.get(f"{one}{path}", timeout=20).status_code == 502  # it is awake, and knows
-        database = sqlite3.connect(workers.database)
-        found = database.execute("SELECT max(seq), sum(final) FROM records").fetchone()
+        database = sqlite3.connect(tmp_path / "runs.db")
+        found = database.execute("SELECT max(seq), sum(mark LIKE '1%') FROM records").fetchone()
         database.close()
         assert found == (int(got[-2].id.rpartition("-")[2]) + 1, 1)
 
 
 def test_a_database_that_is_locked_for_long_is_503_and_what_is_there_can_be_read(tmp_path):
     with working(tmp_path) as workers:
-        ((one, _),) = workers.alone()
+        one, _ = workers.alone()
         path = begun(one, 5, 0.05)
         assert len(httpx2.get(f"{one}{path}", timeout=20).json()["data"]) == 5
-        locker = sqlite3.connect(workers.database, isolation_level=None)
+        locker = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
         locker.execute("BEGIN IMMEDIATE")
         answer = httpx2.post(f"{one}/count?items=1", timeout=20)
         assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
@@ -169,7 +151,7 @@ def test_a_database_that_is_locked_for_long_is_503_and_what_is_there_can_be_read
 
 def test_sigterm_tells_followers_elsewhere_that_the_work_was_cut_short(tmp_path):
     with working(tmp_path) as workers:
-        (one, process), (other, _) = workers.alone(2)
+        (one, process), (other, _) = workers.alone(), workers.alone()
         path = begun(one, 100_000, 0.002)
         events = follow(other, path)
         next(events)

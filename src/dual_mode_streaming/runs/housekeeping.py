@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager
 from dual_mode_streaming.errors import StoreError
 from dual_mode_streaming.lifecycle import logger
 from dual_mode_streaming.stores.base import Limits, Store
-
-from .workers import several_workers
+from dual_mode_streaming.workers import several_workers
 
 __all__ = ["kept_tidy"]
 

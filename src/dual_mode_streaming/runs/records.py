@@ -44,7 +44,6 @@ DONE, ERROR, CANCELLED = "done", "error", "cancelled"
 
 _HEADERS = "response_headers"
 """The member with the headers of an error, such as `retry-after`. It is for the answer, and never part of a body."""
-_KNOWN = frozenset({"type", "title", "status", "code", "detail", _HEADERS})
 _EVENT_ID = re.compile(r"([0-9A-Za-z]{1,64})-(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
@@ -103,8 +102,8 @@ def failure_of(final: Record) -> DualModeError | None:
     if final.event == CANCELLED:
         return RunCancelled()
     members = decode_json(final.data)
-    rest = {name: value for name, value in members.items() if name not in _KNOWN}
-    return RunFailed(Problem(members["status"], members["code"], members.get("detail"), rest), members.get(_HEADERS))
+    headers = members.pop(_HEADERS, None)
+    return RunFailed(Problem.from_dict(members), headers)
 
 
 def items_of(final: Record) -> int:
