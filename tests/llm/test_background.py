@@ -36,7 +36,7 @@ def two(request, tmp_path_factory):
     else:
         place = f"redis=redis://{request.getfixturevalue('valkey_engine').address}"
     with Workers("llm.background_app:app", LLM_STORE=place) as workers:
-        (one, _), (other, _) = workers.alone(2)
+        (one, _), (other, _) = workers.apart(2)
         yield one, other
 
 
@@ -146,7 +146,7 @@ def test_a_chat_is_resumed_and_stopped_at_the_other_worker(two):
 
 def test_a_worker_that_dies_is_told_in_the_words_of_the_dialect(tmp_path):
     with Workers("llm.background_app:app", LLM_STORE=f"sqlite={tmp_path / 'runs.db'}", LLM_LEASE="1") as workers:
-        (one, process), (other, _) = workers.alone(2)
+        (one, process), (other, _) = workers.apart(2)
         with at(one) as here, at(other) as there:
             begun = here.responses.create(**QUESTION, background=True)
             chat = {"json": BODIES["/api/chat/ui"]("Hi"), "timeout": GIVE_UP}

@@ -17,8 +17,11 @@ from runs.workers import SSE, Workers, address, follow
 
 @contextmanager
 def working(tmp_path, lease=10.0):
-    with Workers("runs.process_app:app", RUNS_DB=str(tmp_path / "runs.db"), RUNS_LEASE=str(lease)) as workers:
+    workers = Workers("runs.process_app:app", RUNS_DB=str(tmp_path / "runs.db"), RUNS_LEASE=str(lease))
+    try:
         yield workers
+    finally:
+        workers.stop()
 
 
 def begun(url, items, pause):
@@ -67,7 +70,7 @@ def test_clients_that_leave_and_come_back_anywhere_miss_nothing(tmp_path):
 
 def test_two_workers_are_one_for_keys_results_and_cancelling(tmp_path):
     with working(tmp_path) as workers:
-        (one, _), (other, _) = workers.alone(2)
+        (one, _), (other, _) = workers.alone(), workers.alone()
         key = {"idempotency-key": "k"}
         answers = []
 
@@ -94,7 +97,7 @@ def test_two_workers_are_one_for_keys_results_and_cancelling(tmp_path):
 
 def test_a_killed_worker_is_told_within_its_lease_to_those_who_follow_and_to_those_who_come(tmp_path):
     with working(tmp_path, lease=0.8) as workers:
-        (one, process), (other, _) = workers.alone(2)
+        (one, process), (other, _) = workers.alone(), workers.alone()
         path = begun(one, 100_000, 0.002)
         events = follow(other, path)
         got = [next(events) for _ in range(5)]
@@ -114,7 +117,7 @@ def test_a_killed_worker_is_told_within_its_lease_to_those_who_follow_and_to_tho
 
 def test_a_worker_that_was_stopped_and_given_up_writes_nothing_when_it_goes_on(tmp_path):
     with working(tmp_path, lease=0.5) as workers:
-        (one, process), (other, _) = workers.alone(2)
+        (one, process), (other, _) = workers.alone(), workers.alone()
         path = begun(one, 100_000, 0.002)
         events = follow(other, path)
         next(events)
@@ -131,7 +134,7 @@ def test_a_worker_that_was_stopped_and_given_up_writes_nothing_when_it_goes_on(t
 
 def test_a_database_that_is_locked_for_long_is_503_and_what_is_there_can_be_read(tmp_path):
     with working(tmp_path) as workers:
-        ((one, _),) = workers.alone()
+        one, _ = workers.alone()
         path = begun(one, 5, 0.05)
         assert len(httpx2.get(f"{one}{path}", timeout=20).json()["data"]) == 5
         locker = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
@@ -148,7 +151,7 @@ def test_a_database_that_is_locked_for_long_is_503_and_what_is_there_can_be_read
 
 def test_sigterm_tells_followers_elsewhere_that_the_work_was_cut_short(tmp_path):
     with working(tmp_path) as workers:
-        (one, process), (other, _) = workers.alone(2)
+        (one, process), (other, _) = workers.alone(), workers.alone()
         path = begun(one, 100_000, 0.002)
         events = follow(other, path)
         next(events)

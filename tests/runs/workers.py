@@ -16,30 +16,19 @@ TESTS = Path(__file__).parents[1]
 SSE = {"accept": "text/event-stream"}
 MAIN = """
 import socket, sys, uvicorn
-listening = socket.socket(fileno=int(sys.argv[2]))
-config = uvicorn.Config(sys.argv[1], log_level="warning", timeout_graceful_shutdown=1)
+listening = socket.socket(fileno=int(sys.argv[1]))
+config = uvicorn.Config(sys.argv[2], log_level="warning", timeout_graceful_shutdown=1)
 uvicorn.Server(config).run([listening])
 """
 
 
-def address(listener):
-    return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 class Workers:
-    """Starts worker processes, and ends them with the `with` block.
-
-    Args:
-        app: The application, as uvicorn takes it. It is imported with the folder of all tests on its path, and tells
-            the number of its process at `/pid`.
-        environment: Further environment variables of the workers.
-    """
+    """Worker processes of one application: some behind one port of their own, others behind a common one."""
 
     def __init__(self, app, **environment):
-        self.processes = []
         self._app = app
-        paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
-        self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **environment}
+        self._environment = environment
+        self.processes = []
         self._listeners = []
 
     def __enter__(self):
@@ -53,14 +42,24 @@ class Workers:
         return self._listeners[-1]
 
     def start(self, listener):
+        paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            **self._environment,
+        }
         fd = listener.fileno()
-        command = [sys.executable, "-c", MAIN, self._app, str(fd)]
-        process = subprocess.Popen(command, pass_fds=[fd], env=self._environment)
+        process = subprocess.Popen([sys.executable, "-c", MAIN, str(fd), self._app], pass_fds=[fd], env=environment)
         self.processes.append(process)
         return process
 
-    def alone(self, count=1):
-        """Start workers with a port for each; give their addresses and processes."""
+    def alone(self):
+        """Give the address of a new worker, and its process."""
+        ((url, process),) = self.apart(1)
+        return url, process
+
+    def apart(self, count):
+        """Start workers at the same time, each with a port of its own; give their addresses and processes."""
         listeners = [self.listen() for _ in range(count)]
         started = [(address(listener), self.start(listener)) for listener in listeners]
         for url, process in started:
@@ -85,6 +84,10 @@ class Workers:
                 process.wait()
         for listener in self._listeners:
             listener.close()
+
+
+def address(listener):
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def follow(url, path, last_id="", connected=lambda: None):

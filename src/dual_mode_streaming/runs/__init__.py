@@ -6,8 +6,7 @@
 
 `work` is what users hold, and `run` what it gives them. `producing` does the work of one run and writes its `records`
 to the store, `feeds` reads them once for each process, and `followers` are those who read along. `answers` and
-`routes` are their HTTP. `names` are given to one run after the other. `housekeeping` keeps the store tidy, and
-`workers` guesses whether there are several processes.
+`routes` are their HTTP. `names` are given to one run after the other, and `housekeeping` keeps the store tidy.
 """
 
 from __future__ import annotations
