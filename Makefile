@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS = never
 export UV_NO_PROGRESS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local-model llm-clients node-clients client-table run examples test lint format types docs bench pins clean
+.PHONY: help setup local-model llm-clients node-clients client-table run examples test lint format types docs fuzz bench pins clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9%-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ types: .venv/.dev ## check types with mypy and pyright
 docs: .venv/.dev ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+fuzz: .clients/fuzz/.done ## fuzz decoders and parsers, guided by coverage, for MINUTES=10 of CPU time
+	.clients/fuzz/bin/python tests/fuzz/hunt.py --minutes $(or $(MINUTES),10)
+
 bench: .venv/.dev ## run all benchmarks, with the newest peers
 	@for file in benchmarks/[a-z]*.py; do $(PY) $$file || exit 1; done
 
@@ -71,6 +74,7 @@ pins: $(UV) ## resolve the pinned versions anew
 	printf '%s\n' langchain-anthropic langchain-openai llm ollama openai-agents 'pydantic-ai-slim[anthropic,openai]' \
 	  | $(UV) pip compile $(PIN) - -o requirements/llm-clients.txt
 	printf '%s\n' instructor litellm | $(UV) pip compile $(PIN) - -o requirements/llm-clients-older.txt
+	printf '%s\n' atheris orjson starlette | $(UV) pip compile $(PIN) - -c requirements/dev.txt -o requirements/fuzz.txt
 
 
 
