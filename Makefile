@@ -66,7 +66,7 @@ fuzz: .clients/fuzz/.done ## fuzz decoders and parsers, guided by coverage, for 
 bench: .venv/.dev ## run all benchmarks, with the newest peers
 	@for file in benchmarks/[a-z]*.py; do $(PY) $$file || exit 1; done
 
-# What runs has openai as well: example 3 shows its client.
+# What runs has openai as well: example 3 shows its client. atheris 3.1 has no wheel for Python 3.11.
 pins: $(UV) ## resolve the pinned versions anew
 	$(UV) pip compile $(PIN) pyproject.toml --extra cli --extra redis --extra nats --extra llm --group dev -o requirements/dev.txt
 	echo openai | $(UV) pip compile $(PIN) pyproject.toml - --extra cli -c requirements/dev.txt -o requirements/run.txt
@@ -74,7 +74,7 @@ pins: $(UV) ## resolve the pinned versions anew
 	printf '%s\n' langchain-anthropic langchain-openai llm ollama openai-agents 'pydantic-ai-slim[anthropic,openai]' \
 	  | $(UV) pip compile $(PIN) - -o requirements/llm-clients.txt
 	printf '%s\n' instructor litellm | $(UV) pip compile $(PIN) - -o requirements/llm-clients-older.txt
-	printf '%s\n' atheris orjson starlette | $(UV) pip compile $(PIN) - -c requirements/dev.txt -o requirements/fuzz.txt
+	printf '%s\n' 'atheris<3.1' orjson starlette | $(UV) pip compile $(PIN) - -c requirements/dev.txt -o requirements/fuzz.txt
 
 
 

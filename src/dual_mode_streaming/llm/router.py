@@ -123,7 +123,7 @@ def llm_router(
         elif isinstance(dialect, AISDK):
             _add_ai_sdk(router, route, desk, dialect, resumable=resumable_chats)
         else:
-            add_endpoint(router, route, dialect.path, _answering(desk, dialect))
+            add_endpoint(router, route, dialect.path, _answering(desk, dialect), stream_type=dialect.media_type)
     _add_models(router, model, served, debug)
     return router
 
@@ -168,8 +168,9 @@ def _add_responses(router: APIRouter, route: type[APIRoute], desk: Desk, dialect
         await kept.cancel()
         return shown(kept)
 
-    add_endpoint(router, route, dialect.path, answer)
-    add_endpoint(router, route, f"{dialect.path}/{{response_id}}", retrieve, "GET")
+    kind = dialect.media_type
+    add_endpoint(router, route, dialect.path, answer, stream_type=kind)
+    add_endpoint(router, route, f"{dialect.path}/{{response_id}}", retrieve, "GET", stream_type=kind)
     add_endpoint(router, route, f"{dialect.path}/{{response_id}}/cancel", cancel)
 
 
@@ -200,9 +201,10 @@ def _add_ai_sdk(router: APIRouter, route: type[APIRoute], desk: Desk, dialect: A
             await kept.cancel()
         return Response(status_code=204)
 
-    add_endpoint(router, route, dialect.path, answer)
-    add_endpoint(router, route, f"{dialect.path}/{{chat_id}}/stream", resume, "GET")
-    add_endpoint(router, route, f"{dialect.path}/{{chat_id}}/stream", stop, "DELETE")
+    kind, place = dialect.media_type, f"{dialect.path}/{{chat_id}}/stream"
+    add_endpoint(router, route, dialect.path, answer, stream_type=kind)
+    add_endpoint(router, route, place, resume, "GET", stream_type=kind, may_be_empty=True)
+    add_endpoint(router, route, place, stop, "DELETE", may_be_empty=True)
 
 
 def _add_models(router: APIRouter, model: Model, dialects: Sequence[Dialect], debug: bool) -> None:
