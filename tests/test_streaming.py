@@ -322,6 +322,30 @@ def test_a_header_that_follows_from_the_request_cannot_be_set(name):
         DualModeResponse(items(), headers={name: "1"})
 
 
+@pytest.mark.parametrize("forged", ["a\r\nset-cookie: b=1", "a\nb", "a\rb", "a\0b"])
+def test_a_header_that_would_forge_a_line_is_refused(forged):
+    """Not every server looks for them."""
+    for given in ({"x-own": forged}, {forged: "1"}):
+        with pytest.raises(ValueError, match="line break or another control character"):
+            DualModeResponse(items(), headers=given)
+    with pytest.raises(ValueError, match="would forge a line"):
+        DualModeResponse(items(), media_type=f"application/json;{forged}")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", ["accept", "last-event-id"])
+async def test_a_header_of_a_strangers_length_is_answered_with_431_and_the_source_is_closed(name):
+    source = items(1)
+    headers = [(name, "text/event-stream," * 1000)]
+    if name != "accept":
+        headers.append(("accept", "text/event-stream"))
+    call = await Call(respond(source), headers=headers).run()
+    assert (call.status, call.headers["content-type"]) == (431, "application/problem+json")
+    assert json.loads(call.body)["code"] == "header_too_large"
+    with pytest.raises(StopAsyncIteration):
+        await anext(source)
+
+
 def test_a_media_type_that_is_neither_json_nor_a_stream_is_refused():
     with pytest.raises(ValueError, match="text/html"):
         DualModeResponse(items(), media_type="text/html")

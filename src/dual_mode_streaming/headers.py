@@ -8,7 +8,8 @@ Rules of this file:
   the end of the header, so it spoils its own list member and all that follow.
 - White space is space and tab, nothing else: `str.strip()` would take away more.
 - Every step takes time linear in the length of the header: the patterns never give back what they have matched
-  (`++` and `*+`), so a hostile header cannot make them try again.
+  (`++` and `*+`), so a hostile header cannot make them try again. Some servers take headers of any length, so
+  responses read none that is longer than `LONGEST`.
 
 Choices that RFC 7240 leaves open:
 
@@ -26,6 +27,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = [
+    "LONGEST",
     "OWS",
     "TCHARS",
     "Parameters",
@@ -39,6 +41,9 @@ __all__ = [
 ]
 
 OWS = " \t"
+LONGEST = 16_384
+"""The most bytes of one header that a response reads, all its lines together. It is what proxies let through at most,
+and a few milliseconds of work at the worst."""
 # One or more `tchar`: what RFC 9110 (section 5.6.2) calls a token.
 TCHARS = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _CONTROLS = r"\x00-\x08\x0a-\x1f\x7f"

@@ -27,7 +27,7 @@ from .exchange import answer_error
 from .feeds import Feed
 from .folds import last
 from .followers import Follower, ResultReader
-from .headers import Preferences, parse_prefer
+from .headers import LONGEST, Preferences, parse_prefer
 from .jsonbytes import encode_json
 from .modes import Choice, ResponseMode, last_event_id
 from .sources import close_source
@@ -122,7 +122,9 @@ class RunResponse(DualModeResponse):
         prefix = self._runs.prefix
         if prefix is None:
             return None, "", ""
-        asked: Preferences = parse_prefer([v.decode("latin-1") for name, v in scope["headers"] if name == b"prefer"])
+        lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"prefer"]
+        # A hint of a stranger's length is no hint.
+        asked = parse_prefer(lines) if sum(map(len, lines)) <= LONGEST else Preferences()
         applied = ["respond-async"] if asked.respond_async else []
         wait: float | None = 0.0 if asked.respond_async else None
         if asked.wait is not None:

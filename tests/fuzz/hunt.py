@@ -23,7 +23,10 @@ KEPT_EACH = 12
 """How many inputs are kept for each target."""
 KEPT_BYTES = 400
 
-NAMES = "sse lines sequences accept prefer grammar event_id flag llm_requests llm_streams llm_batches".split()
+NAMES = [
+    *("sse", "lines", "sequences", "accept", "prefer", "grammar", "event_id", "flag"),
+    *("llm_requests", "llm_streams", "llm_batches"),
+]
 
 
 def fuzz(name: str, arguments: list[str]) -> None:
@@ -76,7 +79,8 @@ def keep(name: str, folder: Path) -> None:
     merged, corpus = folder / f"{name}-merged", HERE / "corpus" / name
     merged.mkdir()
     run(name, "-merge=1", merged, folder / name, corpus)
-    small = sorted((path for path in merged.iterdir() if path.stat().st_size <= KEPT_BYTES), key=lambda p: p.stat().st_size)
+    sizes = {path: path.stat().st_size for path in merged.iterdir()}
+    small = sorted((path for path, size in sizes.items() if size <= KEPT_BYTES), key=lambda path: sizes[path])
     step = max(1, len(small) // KEPT_EACH)
     for path in corpus.iterdir():
         path.unlink()
