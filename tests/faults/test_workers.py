@@ -21,11 +21,11 @@ from needs import unmeasured
 from stores.engines import VALKEY, redis_like
 
 APP = Path(__file__).with_name("workers_app.py")
-BOUND = 40.0
+BOUND = 60.0
 HALF = 60
 """Items before the gate, and as many behind it."""
 WORKERS, RUNS, CLIENTS_EACH, STREAMS_EACH = 3, 4, 5, 4
-PATIENT = Reconnect(attempts=100, delay=0.02, max_delay=0.2)
+PATIENT = Reconnect(attempts=100, delay=0.02)
 
 
 class Worker:

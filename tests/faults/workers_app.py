@@ -1,8 +1,8 @@
 """One application for several worker processes: runs on a common store, and streams that cannot be resumed.
 
-Started as a program, with the descriptors of the sockets to listen on. `WORKERS_STORE` is the path of an SQLite file, or
-the address of a Redis or Valkey. Runs have twice `WORKERS_HALF` items, and stop half way until the file `WORKERS_GATE`
-is there.
+Started as a program, with the descriptors of the sockets to listen on. `WORKERS_STORE` is the path of an SQLite file,
+or the address of a Redis or Valkey. Runs have twice `WORKERS_HALF` items, and stop half way until the file
+`WORKERS_GATE` is there.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ runs = Runs(RedisStore(address) if address.startswith("redis:") else SQLiteStore
 
 async def work():
     for number in range(2 * half):
-        while number >= half and not gate.exists():  # noqa: ASYNC110, ASYNC240  it is opened by another process
+        while number >= half and not gate.exists():
             await asyncio.sleep(0.02)
         yield {"number": number}
         await asyncio.sleep(0.002)
