@@ -143,12 +143,17 @@ class Answer(Voice, Life):
             side.cancel()
             await asyncio.wait([side])
 
-    def _beat_after(self, first: float, interval: float, body: bytes) -> None:
-        """Send `body` whenever nothing else was sent for `interval` seconds; look for the first time after `first`."""
+    def _beat_after(self, first: float, interval: float, body: bytes, *, opens: bool) -> None:
+        """Send `body` whenever nothing else was sent for `interval` seconds; look for the first time after `first`.
+
+        If it `opens` the answer it may be the first that is sent, and with it the headers.
+        """
 
         def beat() -> None:
             quiet = self._loop.time() - self._last_sent
-            if not self.started or quiet >= interval:
+            if not self.started and not opens:
+                quiet = 0.0  # the status window is open; when it closes is not known yet
+            elif not self.started or quiet >= interval:
                 self._begin_side(body)
                 quiet = 0.0
             self.after("beat", interval - quiet, beat)

@@ -240,7 +240,7 @@ class BatchAnswer(Answer):
         """Let white space flow, if it is wanted: before a JSON text it means nothing, and proxies do not give up."""
         options = self.options
         if options.batch_keepalive and options.heartbeat is not None:
-            self._beat_after(options.commit_after, options.heartbeat, b" ")
+            self._beat_after(options.commit_after, options.heartbeat, b" ", opens=True)
 
     def flush(self, waits_for: Any) -> None:  # noqa: ARG002  a batch has nothing to send yet
         """Take note that the source waits: its turn ends."""

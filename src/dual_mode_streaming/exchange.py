@@ -20,6 +20,7 @@ from .entries import Entry
 from .errors import Draining, DualModeError, Problem, RemoteError, StreamAborted, TooManyStreams, problem_from
 from .events import Outcome
 from .formats import Format, format_for
+from .headers import check_forged
 from .inbox import Inbox, may_have_body
 from .jsonbytes import encode_json
 from .lifecycle import logger, run_on_finish
@@ -219,6 +220,7 @@ class Exchange:
             # FastAPI has the status of the route on the route, and what the endpoint set on the stand-in.
             status = stand_in.status_code or getattr(self._scope.get("route"), "status_code", None) or status
             if stand_in.raw_headers:
+                check_forged(stand_in.raw_headers)
                 headers = headers + [pair for pair in stand_in.raw_headers if pair[0] not in DECIDED_HEADERS]
         streams = choice.mode is ResponseMode.STREAM
         ours = [_CONTENT_TYPES.get(choice.media_type) or (b"content-type", choice.media_type.encode("latin-1"))]

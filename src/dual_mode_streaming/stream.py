@@ -223,7 +223,7 @@ class StreamAnswer(Answer):
             self.after("commit", commit_after, self._commit)
         frame = self.framing.format.heartbeat(options.heartbeat_lines)
         if options.heartbeat is not None and frame:
-            self._beat_after(commit_after + options.heartbeat, options.heartbeat, frame)
+            self._beat_after(options.heartbeat, options.heartbeat, frame, opens=False)
 
     def flush(self, waits_for: Any) -> Errand | None:
         """Send what is ready: the source waits.

@@ -18,7 +18,6 @@ their class. After that an error can only be told inside the stream.
 
 from __future__ import annotations
 
-import re
 from asyncio import _get_running_loop as running_loop
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -36,6 +35,7 @@ from .errors import DualModeError, Problem, StreamAborted
 from .exchange import DECIDED_HEADERS, ENDED, Exchange, answer_error, at_first_step
 from .folds import Fold, collect
 from .formats import TERMINAL_ID
+from .headers import check_forged
 from .jsonbytes import encode_at_once, encode_json
 from .lifecycle import OnFinish, logger
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode, choose_mode, last_event_id
@@ -54,9 +54,6 @@ _JSON_TYPE = (b"content-type", JSON.encode())
 _VARY = (b"vary", b"Accept")
 _TELLING = frozenset({b"accept", b"content-length", b"transfer-encoding"})
 _ANY_OR_JSON = frozenset({b"*/*", b"application/json"})
-
-# Not every server looks for them (RFC 9110, section 5.5). A tab is white space.
-_CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 HEAD_REQUEST = "dual_mode_streaming.head"
 """Set in a scope whose method is GET where the client's was HEAD."""
@@ -324,8 +321,7 @@ async def _refuse_websocket(scope: Scope, send: Send) -> None:
 
 
 def _check_batch_type(media_type: str) -> None:
-    if _CONTROLS.search(media_type.encode("latin-1")):
-        raise ValueError(f"media_type={media_type!r} would forge a line of the response")
+    check_forged([(b"content-type", media_type.encode("latin-1"))])
     essence = media_type.partition(";")[0].strip().lower()
     if essence != JSON and not essence.endswith("+json"):
         raise ValueError(f"media_type={media_type!r} is neither JSON nor one of {', '.join(STREAM_TYPES)}")
@@ -333,9 +329,8 @@ def _check_batch_type(media_type: str) -> None:
 
 def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    for name, value in raw:
+    for name, _ in raw:
         if name in DECIDED_HEADERS:
             raise ValueError(f"the header {name.decode()} follows from the request; set media_type= to fix it")
-        if _CONTROLS.search(name) or _CONTROLS.search(value):
-            raise ValueError(f"the header {name.decode('latin-1')!r} holds a line break or another control character")
+    check_forged(raw)
     return raw
