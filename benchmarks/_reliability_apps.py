@@ -1,9 +1,9 @@
 """The same endpoints in four libraries, each in its own best form, for `reliability_peers.py`.
 
-    /early   raises 404 before its first item         /quiet   one item, then nothing for ever
-    /late    one item, then an error                  /flood   never waits, never ends
-    /count   ten items with ids, some time apart      /ping    an answer at once
-    /closed  how many sources are closed
+/early   raises 404 before its first item         /quiet   one item, then nothing for ever
+/late    one item, then an error                  /flood   never waits, never ends
+/count   ten items with ids, some time apart      /limited the same, for 20 clients of one address if that can be
+/ping    an answer at once                        /closed  how many sources are closed
 """
 
 from __future__ import annotations
@@ -68,7 +68,12 @@ async def count() -> AsyncIterator[dict]:
         await asyncio.sleep(0.02)
 
 
-PLAIN: dict[str, Callable[[], AsyncIterator[dict]]] = {"late": late, "quiet": quiet, "flood": flood}
+async def limited() -> AsyncIterator[dict]:
+    yield {"n": 1}
+    await asyncio.Event().wait()
+
+
+PLAIN: dict[str, Callable[[], AsyncIterator[dict]]] = {"late": late, "quiet": quiet, "flood": flood, "limited": limited}
 
 
 def in_fastapi(lifespan: Any = None) -> FastAPI:
@@ -86,10 +91,11 @@ def in_fastapi(lifespan: Any = None) -> FastAPI:
 
 
 def ours() -> FastAPI:
-    streams, runs = Streams(max_per_key=20, grace=1), Runs()
+    streams, of_one, runs = Streams(grace=1), Streams(max_per_key=20), Runs()
     app = in_fastapi(streams.lifespan)
     for name, source in PLAIN.items():
-        app.get(f"/{name}")(dual_mode(send_timeout=3)(source))
+        registry = of_one if name == "limited" else streams
+        app.get(f"/{name}")(dual_mode(send_timeout=3, streams=registry)(source))
 
     @app.get("/early")
     @dual_mode

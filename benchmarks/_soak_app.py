@@ -82,7 +82,7 @@ def finish(outcome: Outcome, partial: Any) -> None:
 
 
 @app.get("/ticks")
-@dual_mode(on_finish=finish, heartbeat=2, send_timeout=SEND_TIMEOUT)
+@dual_mode(on_finish=finish, heartbeat=5, send_timeout=SEND_TIMEOUT)
 async def ticks(
     items: int = 10, pause: float = 0, size: int = 20, fail: int = -1, number: int = -1
 ) -> AsyncIterator[dict[str, Any]]:
@@ -103,7 +103,7 @@ async def ticks(
 
 
 @app.get("/news")
-@dual_mode(on_finish=finish, heartbeat=2, send_timeout=SEND_TIMEOUT)
+@dual_mode(on_finish=finish, heartbeat=5, send_timeout=SEND_TIMEOUT)
 async def subscribe() -> Channel:
     """Be one of many subscribers."""
     return news

@@ -38,7 +38,7 @@ SSE = b"Accept: text/event-stream\r\n"
 HOST = b" HTTP/1.1\r\nHost: x\r\n"
 
 
-# --- attacks, each in a process of its own; they go on until they are killed -------------------------------------------
+# --- attacks, each in a process of its own; they go on until they are killed ---------------------------------
 
 Attack = Callable[[int, Counter], Coroutine[Any, Any, None]]
 
@@ -129,7 +129,7 @@ async def be_hostile(name: str, port: int) -> None:
     os._exit(0)  # as an attacker does: all connections at once
 
 
-# --- the server and its healthy client ---------------------------------------------------------------------------------
+# --- the server and its healthy client -----------------------------------------------------------------
 
 
 class Server:
@@ -208,7 +208,7 @@ async def measure(seconds: float, table: Table) -> None:
             grown = server.resident() - before
             statuses = json.loads((await hostile.communicate(b""))[0])
             async with asyncio.timeout(30):
-                while (seen := await counts(server.port))["open"]:
+                while (seen := await counts(server.port))["open"]:  # noqa: ASYNC110  it is in another process
                     await asyncio.sleep(0.05)
             said = ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))
             table.add_row(name, told(batches), told(streams), said, f"{grown:+.1f}", str(seen["open"]))

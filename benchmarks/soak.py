@@ -46,7 +46,7 @@ import uvloop
 
 HERE = Path(__file__).parent
 EVENT_BOUND = 300.0
-"""Seconds without a byte after which a stream counts as hanging. A heartbeat comes every two."""
+"""Seconds without a byte after which a stream counts as hanging. A heartbeat comes every five."""
 
 KINDS = {
     "reads all, SSE": 30,
@@ -191,7 +191,7 @@ class Crowd:
                 self.wrong.append(f"{number}, {kind}: {error!r}")
 
     async def one(self, kind: str, number: int, rng: random.Random) -> None:
-        items, pause = rng.randint(5, 30), rng.uniform(0.3, 1.5) * self.pace
+        items, pause = rng.randint(5, 30), rng.uniform(1, 4) * self.pace
         path, port = f"/ticks?items={items}&pause={pause:.4f}", self.port
         match kind:
             case "reads all, SSE" | "reads all, NDJSON":

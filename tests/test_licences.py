@@ -1,6 +1,6 @@
 """The licences of what the library needs, as `docs/security.md` lists them, come from the packages themselves.
 
-    REWRITE_LICENCES=1 pytest tests/test_licences.py    writes the table anew
+REWRITE_LICENCES=1 pytest tests/test_licences.py    writes the table anew
 """
 
 import os
@@ -45,7 +45,9 @@ def needed(name, extras, found):
     """Collect the packages that a package needs, and theirs."""
     for text in requires(name) or []:
         requirement = Requirement(text)
-        if requirement.marker and not any(requirement.marker.evaluate({**FLOOR, "extra": extra}) for extra in ("", *extras)):
+        if requirement.marker and not any(
+            requirement.marker.evaluate({**FLOOR, "extra": extra}) for extra in ("", *extras)
+        ):
             continue
         wanted = re.sub(r"[-_.]+", "-", requirement.name).lower()
         if wanted not in found and wanted != "dual-mode-streaming":
