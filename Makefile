@@ -3,6 +3,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.13.9
+MERMAID_VERSION := 12.3.0
 UV     := .tools/bin/uv
 BIN    := .venv/bin
 PY     := $(BIN)/python
@@ -14,7 +15,8 @@ export UV_PYTHON_DOWNLOADS = never
 export UV_NO_PROGRESS = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup local-model llm-clients node-clients client-table run examples test lint format types docs fuzz bench pins clean
+.PHONY: help setup copies diagrams local-model llm-clients node-clients client-table run examples check watch course \
+  test lint format types docs fuzz bench pins clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9%-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,11 +37,32 @@ client-table: .venv/.dev llm-clients node-clients ## write docs/llm-clients.md a
 run: .venv/.run ## start the demo application
 	@$(BIN)/dual-mode serve
 
-examples: .venv/.run ## run all examples, one after the other
-	@for file in $(EXAMPLES)/example_*.py; do $(PY) $$file || exit 1; done
+examples: .venv/.run ## run all examples, one after the other, and say how they went
+	@$(PY) -m dual_mode_streaming.examples
 
 example-%: .venv/.run
 	@$(PY) $(EXAMPLES)/example_$*_*.py
+
+check: .venv/.course ## the course: check all exercises, up to the first that is not solved
+	@$(PY) -m exercises.runner check
+
+check-%: .venv/.course ## check-1 to check-4: check one exercise; the first TODO that is not solved, and progress
+	@$(PY) -m exercises.runner check $*
+
+hint-%: .venv/.course ## the next of three hints for it
+	@$(PY) -m exercises.runner hint $*
+
+solution-%: .venv/.course ## the difference between yours and ours, after asking
+	@$(PY) -m exercises.runner solution $*
+
+reset-%: .venv/.course ## begin an exercise again; what you had is kept
+	@$(PY) -m exercises.runner reset $*
+
+watch: .venv/.course ## the course: check again whenever you save a file
+	@$(PY) -m exercises.runner watch
+
+course: .venv/.dev ## prove that the course is right: solutions, starters, mistakes, hints, examples
+	$(PY) -m pytest -q tests/course tests/test_examples.py
 
 test: .venv/.dev ## run every test, with coverage
 	$(PY) -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
@@ -57,6 +80,14 @@ types: .venv/.dev ## check types with mypy and pyright
 	$(BIN)/mypy
 	$(BIN)/pyright
 
+copies: .venv/.dev ## write anew what stands in several places: code shown on pages, CLAUDE.md, AGENTS.md
+	@$(PY) docs/making/copies.py
+
+# Needs npm and Chromium, and only when a diagram was changed: the drawings are in git.
+diagrams: .venv/.dev ## draw the diagrams of the documentation anew
+	@npm install --prefix .tools/mermaid --no-save --loglevel=error --no-progress mermaid@$(MERMAID_VERSION)
+	@$(PY) docs/making/diagrams.py .tools/mermaid/node_modules/mermaid/dist/mermaid.min.js
+
 docs: .venv/.dev ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
@@ -70,6 +101,7 @@ bench: .venv/.dev ## run all benchmarks, with the newest peers
 pins: $(UV) ## resolve the pinned versions anew
 	$(UV) pip compile $(PIN) pyproject.toml --extra cli --extra redis --extra nats --extra llm --group dev -o requirements/dev.txt
 	echo openai | $(UV) pip compile $(PIN) pyproject.toml - --extra cli -c requirements/dev.txt -o requirements/run.txt
+	echo pytest | $(UV) pip compile $(PIN) - -c requirements/dev.txt -o requirements/course.txt
 	echo hatchling | $(UV) pip compile $(PIN) - -o requirements/build.txt
 	printf '%s\n' langchain-anthropic langchain-openai llm ollama openai-agents 'pydantic-ai-slim[anthropic,openai]' \
 	  | $(UV) pip compile $(PIN) - -o requirements/llm-clients.txt
@@ -98,9 +130,13 @@ INSTALL := $(UV) pip install --quiet --python .venv --build-constraints requirem
 	@echo "setting up: the library and its command line" \
 	  && $(INSTALL) --requirement requirements/run.txt && $(INSTALL) --no-deps --editable . && touch $@
 
+# The exercises are checked with pytest, and need nothing else of what development needs.
+.venv/.course: requirements/course.txt .venv/.run
+	@echo "setting up: the course" && $(INSTALL) --requirement requirements/course.txt && touch $@
+
 .venv/.dev: requirements/dev.txt requirements/build.txt pyproject.toml | .venv/bin/python
 	@echo "setting up: everything for tests, types and docs" \
-	  && $(INSTALL) --requirement requirements/dev.txt && $(INSTALL) --no-deps --editable . && touch $@ .venv/.run
+	  && $(INSTALL) --requirement requirements/dev.txt && $(INSTALL) --no-deps --editable . && touch $@ .venv/.run .venv/.course
 
 .clients/%/.done: requirements/%.txt | $(UV)
 	@echo "setting up: $*" && $(UV) venv --quiet --clear --python $(PYTHON) .clients/$* \

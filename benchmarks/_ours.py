@@ -6,12 +6,19 @@ Every application has one path for each shape of source, and the query says how 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
 from _sources import SHAPES, Chunk, closed, dressed
 from fastapi import FastAPI
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +27,8 @@ from starlette.routing import Route
 from dual_mode_streaming import DualModeResponse, ServerSentEvent, Streams, dual_mode
 from dual_mode_streaming.folds import last
 from dual_mode_streaming.lifecycle import Life
+from dual_mode_streaming.observers import Observer
+from dual_mode_streaming.telemetry import AccessLog, OpenTelemetryMetrics, PrometheusMetrics, Tracing
 
 
 def count_of(request: Request) -> int:
@@ -142,6 +151,10 @@ FEATURES: dict[str, dict[str, Any]] = {
     "on_finish, a fold that keeps all items": {"on_finish": _note, "batch_max_items": None},
     "validate_items against a Pydantic model": {"validate_items": Chunk},
     "a Streams registry": {},
+    "a registry with PrometheusMetrics": {},
+    "a registry with OpenTelemetryMetrics": {},
+    "a registry with Tracing, each span exported": {},
+    "a registry with AccessLog, to nowhere": {},
 }
 NO_WATCH = "no watch and no timers (taken out for the measurement)"
 
@@ -152,9 +165,35 @@ def with_feature(name: str) -> Starlette:
         Life.arm = lambda self: setattr(self, "_is_armed", True)
         name = "every default"
     app = ours(**FEATURES[name])
-    if name == "a Streams registry":
+    if name.startswith("a registry with "):
+        app.state.streams = Streams(max_streams=10_000, observers=[observer(name)])
+    elif name == "a Streams registry":
         app.state.streams = Streams(max_streams=10_000)
     return app
+
+
+def observer(name: str) -> Observer:
+    """Give one of the observers of the library, set up as in an application, but for where it exports to."""
+    if "Prometheus" in name:
+        return PrometheusMetrics()
+    if "OpenTelemetryMetrics" in name:
+        return OpenTelemetryMetrics(MeterProvider([InMemoryMetricReader()]))
+    if "Tracing" in name:
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(BatchSpanProcessor(Nowhere()))
+        return Tracing(provider)
+    logger = logging.getLogger("benchmark")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(logging.StreamHandler(Path(os.devnull).open("w")))  # noqa: SIM115  as long as the process lives
+    return AccessLog(logger)
+
+
+class Nowhere(SpanExporter):
+    """Takes spans and forgets them."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
 
 
 def ours_evicting() -> Starlette:

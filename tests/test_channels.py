@@ -106,7 +106,7 @@ async def test_a_publisher_that_never_waits_leaves_the_loop_to_others(monkeypatc
     ticker = asyncio.create_task(other())
     # However fast the machine is: the clock goes on by a millisecond with every look.
     clock = iter(range(10**6))
-    monkeypatch.setattr("dual_mode_streaming.crowd.monotonic", lambda: next(clock) / 1000)
+    monkeypatch.setattr("dual_mode_streaming.channels.crowd.monotonic", lambda: next(clock) / 1000)
     for number in range(200):
         await channel.publish(number)
     ticker.cancel()
@@ -740,7 +740,7 @@ STEPS = st.lists(
 @given(steps=STEPS, history=st.integers(0, 4), max_items=st.integers(1, 4), max_bytes=st.sampled_from([50, 100, 1000]))
 def test_a_channel_does_what_the_model_does(policy, steps, history, max_items, max_bytes):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dual_mode_streaming.crowd.GRACE", 0.0)
+        patch.setattr("dual_mode_streaming.channels.crowd.GRACE", 0.0)
         asyncio.run(play(policy, steps, history, max_items, max_bytes))
 
 

@@ -1,5 +1,6 @@
 """What the pages say is true: their code runs, their terminal sessions happen, their links and names exist."""
 
+import importlib
 import inspect
 import re
 import shlex
@@ -12,16 +13,22 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from playwright.sync_api import sync_playwright
 
 from dual_mode_streaming import DualModeResponse, errors
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.options import Options
+from dual_mode_streaming.testing import live_server
+from needs import lacking
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CHROMIUM = Path("/usr/bin/chromium")
+ABOVE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CLAUDE.md", "exercises/README.md")]
+PAGES = [*ABOVE, *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^(?:<!-- (.*?) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""A block, with the comment that stands directly above it."""
+SHELLS = ("console", "bash", "sh", "shell")
 
-pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
 # --- code and terminal sessions ----------------------------------------------------------------
@@ -33,17 +40,33 @@ def test_the_code_of_a_page_runs_and_its_sessions_happen(page, monkeypatch):
     module = types.ModuleType(f"code_of_{page.stem}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in FENCE.finditer(text):
-        language, code = block.groups()
+        comment, language, code = block.groups()
+        if reason_not_to_run(comment):
+            continue
         if language == "python":
-            line = text.count("\n", 0, block.start(2))
+            line = text.count("\n", 0, block.start(3))
             exec(compile("\n" * line + code, page, "exec", dont_inherit=True), vars(module))
-        elif language == "console" and "$ curl" in code:
+        elif language in SHELLS:
+            assert code.startswith("$ curl "), f"say why this is not run, in <!-- not run: … --> above it:\n{code}"
             replay(code, module.app)
+
+
+def reason_not_to_run(comment):
+    """Give what a comment says about why the block under it is not run; empty if it is to run."""
+    return (comment or "").partition("not run: ")[2]
+
+
+@pages
+def test_the_marks_of_what_is_not_run_stand_above_what_would_be_run(page):
+    text = page.read_text("utf-8")
+    marked = [block for block in FENCE.finditer(text) if reason_not_to_run(block[1])]
+    assert len(re.findall(r"^<!-- not run:", text, re.MULTILINE)) == len(marked)
+    assert {block[2] for block in marked} <= {"python", *SHELLS}
 
 
 def replay(session, app):
     """Send what a terminal session sends with curl, and compare what came with what the page shows."""
-    with running(app) as url, httpx2.Client() as client:
+    with live_server(app) as url, httpx2.Client() as client:
         for exchange in session.removeprefix("$ ").split("\n$ "):
             command, _, shown = exchange.partition("\n")
             program, *words = shlex.split(command)
@@ -64,8 +87,8 @@ def masked(text):
 
 @pages
 def test_every_block_says_what_it_is(page):
-    known = {"python", "console", "json", "text"}
-    assert {language for language, _ in FENCE.findall(page.read_text("utf-8"))} <= known
+    known = {"python", "console", "json", "text", "mermaid", "javascript"}
+    assert {language for _, language, _ in FENCE.findall(page.read_text("utf-8"))} <= known
 
 
 # --- links -------------------------------------------------------------------------------------
@@ -94,16 +117,95 @@ def test_links_and_anchors_of_a_page_resolve(page):
             assert anchor in anchors(linked), target
 
 
-def test_the_site_builds_without_warnings_and_loads_nothing_from_elsewhere(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path]
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=120)
-    built = sorted(tmp_path.glob("**/*.html"))
-    assert len(built) > len(list((ROOT / "docs").glob("*.md")))
-    for page in built:
+# --- the built site ----------------------------------------------------------------------------
+
+ELSEWHERE = re.compile(r"(https?:)?//")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built so that every warning is an error."""
+    path = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", path]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return path
+
+
+def test_no_page_of_the_site_loads_anything_from_elsewhere(site):
+    pages = sorted(site.glob("**/*.html"))
+    assert len(pages) > len(list((ROOT / "docs").rglob("*.md")))  # one more for the changelog, one for what is missing
+    for page in pages:
         loads = Loads()
         loads.feed(page.read_text("utf-8"))
         assert loads.found
-        assert [address for address in loads.found if re.match(r"(https?:)?//", address)] == []
+        assert [address for address in loads.found if ELSEWHERE.match(address)] == []
+
+
+def test_no_style_of_the_site_loads_a_font_or_an_image_from_elsewhere(site):
+    styles = sorted(site.glob("**/*.css"))
+    assert styles
+    inline = [match for page in site.glob("**/*.html") for match in re.findall(r"<style.*?</style>", page.read_text())]
+    for text in [*(style.read_text("utf-8") for style in styles), *inline]:
+        addresses = re.findall(r"url\(\s*[\"']?([^)\"']+)", text) + re.findall(r"@import\s+[\"']([^\"']+)", text)
+        assert [address for address in addresses if ELSEWHERE.match(address)] == []
+
+
+def test_the_site_can_be_read_and_searched_from_a_disk_without_a_network(site):
+    if not CHROMIUM.exists():
+        lacking(str(CHROMIUM), "apt-get update && apt-get install -y chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        context = browser.new_context(offline=True)
+        page, loaded, errors = context.new_page(), [], []
+        page.on("request", lambda request: loaded.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto((site / "concepts.html").as_uri())
+        assert page.locator("figure.diagram svg").count() > 5
+        page.locator("input.md-search__input").fill("heartbeat")
+        page.locator("a.md-search-result__link", has_text="heartbeat").first.wait_for()
+        browser.close()
+    assert [address for address in loaded if address.partition(":")[0] not in ("file", "data", "blob")] == []
+    assert errors == []
+
+
+def test_every_diagram_is_drawn_in_the_site(site):
+    for page in (ROOT / "docs").glob("*.md"):
+        wanted = page.read_text("utf-8").count("```mermaid\n")
+        drawn = (site / f"{page.stem}.html").read_text("utf-8")
+        assert drawn.count('<figure class="diagram"><svg') == wanted
+
+
+@pytest.mark.parametrize(
+    ("page", "module"),
+    [
+        ("front", "dual_mode_streaming"),
+        *((name, f"dual_mode_streaming.{name}") for name in ("client", "errors", "fastapi", "jsonlines", "llm")),
+        *((name, f"dual_mode_streaming.{name}") for name in ("sse", "stores", "telemetry", "testing")),
+        ("dialects", "dual_mode_streaming.llm.dialects"),
+    ],
+)
+def test_the_reference_has_every_public_name(site, page, module):
+    described = set(re.findall(r'id="([\w.]+)"', (site / "reference" / f"{page}.html").read_text("utf-8")))
+    names = {f"{module}.{name}" for name in importlib.import_module(module).__all__}
+    elsewhere = {
+        f"{module}.{name}" for name in ("DualModeClient", "DualModeSyncClient", "errors")
+    }  # pages of their own
+    assert names - described == (elsewhere if page == "front" else set())
+
+
+def test_the_site_has_what_programs_read(site):
+    listed = (site / "llms.txt").read_text("utf-8")
+    assert listed.startswith("# dual-mode-streaming\n\n> ")
+    links = re.findall(r"\]\(([^)]+)\)", listed)
+    assert len(links) > len(list((ROOT / "docs").rglob("*.md")))
+    assert [link for link in links if not (site / link).is_file()] == []
+    assert (site / "SKILL.md").read_bytes() == (ROOT / "skills/dual-mode-streaming/SKILL.md").read_bytes()
+    everything = (site / "llms-full.txt").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert page.read_text("utf-8").strip() in everything
+    assert ":::" not in everything
+    assert "negotiate(accept: str | Sequence[str] | None, offers: Sequence[str])" in everything
 
 
 class Loads(HTMLParser):
@@ -169,4 +271,7 @@ def test_the_error_codes_of_the_wire_contract_are_those_of_the_library():
 def test_the_architecture_has_every_module():
     listed = {name.strip("`") for name, _ in rows("docs/architecture.md", "Modules")}
     package = ROOT / "src/dual_mode_streaming"
-    assert listed == {path.stem for path in package.glob("*.py") if not path.name.startswith("_")}
+    packages = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert listed - packages == {path.stem for path in package.glob("*.py") if not path.name.startswith("_")}
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    assert [name for name in packages if f"`{name}`" not in text] == []

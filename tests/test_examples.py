@@ -1,6 +1,7 @@
 """The examples run offline, end well, and print what the golden texts say.
 
-After a wanted change of their output, write the golden texts anew: `.venv/bin/python tests/test_examples.py`.
+After a wanted change of their output, write the golden texts anew: `.venv/bin/python tests/test_examples.py`, and the
+page that shows them: `make copies`.
 """
 
 import os
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from dual_mode_streaming.examples import __main__ as all_of_them
 from needs import unmeasured
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "src/dual_mode_streaming/examples").glob("example_*.py"))
+PAGE = ROOT / "docs" / "examples.md"
 COLOURS = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])(?:;\d+)*m")
 
 
@@ -80,6 +83,28 @@ def test_make_runs_it_by_its_number(example):
     command = ["make", "--dry-run", "--always-make", f"example-{number}"]
     shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     assert f"examples/example_{number}_" in shown
+
+
+def test_the_page_of_the_examples_shows_what_they_print():
+    shown = re.findall(
+        r"^<!-- file: (\S+) -->$", PAGE.read_text("utf-8"), re.MULTILINE
+    )  # that they are copies is tested
+    assert shown == [golden(example).relative_to(ROOT).as_posix() for example in EXAMPLES]
+
+
+@pytest.mark.parametrize(("code", "how"), [(0, "ok"), (3, "failed, status 3")])
+def test_all_of_them_are_run_and_summed_up(code, how, tmp_path, monkeypatch, capfd):
+    for number, ends in ((1, code), (2, 0)):
+        text = (
+            f'"""Example {number}: thing {number}. And more."""\nimport sys\nprint("said {number}")\nsys.exit({ends})\n'
+        )
+        (tmp_path / f"example_{number}_thing.py").write_text(text, "utf-8")
+    monkeypatch.setattr(all_of_them, "FOLDER", tmp_path)
+    assert all_of_them.main() == (1 if code else 0)
+    shown = capfd.readouterr().out
+    assert re.search(r"Example 1: thing 1.*said 1.*Example 2: thing 2.*said 2.*Summary", shown, re.DOTALL)
+    assert re.search(rf"1 +thing 1 +\d+\.\d s +{how}\b", shown)
+    assert re.search(r"2 +thing 2 +\d+\.\d s +ok\b", shown)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from starlette.routing import Route
 from asgi import Call
 from dual_mode_streaming import DualModeResponse
 from dual_mode_streaming.errors import StreamAborted
-from dual_mode_streaming.flow import Pace, Pump
+from dual_mode_streaming.flow import Pump
+from dual_mode_streaming.pace import Pace
 
 NDJSON = {"accept": "application/x-ndjson"}
 VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
@@ -342,6 +343,81 @@ async def test_the_source_may_end_or_fail_while_a_send_is_blocked():
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("then", [[], [1], [1, "x" * 100_000, 2]], ids=["nothing", "an item", "a burst"])
+async def test_scopes_of_the_source_and_of_a_blocked_send_do_not_nest(then):
+    """Both are entered in the same task, but neither is inside the other: each must be left as it was entered.
+
+    What the source gives meanwhile does not overtake what is being sent.
+    """
+    scopes, log = [], []
+
+    async def impatient():
+        yield 0
+        with anyio.CancelScope() as scope:
+            scopes.append(scope)
+            await anyio.sleep_forever()
+        log.append(("source", scope.cancelled_caught))
+        for item in then:
+            yield item
+
+    async def app(scope, receive, send):
+        async def scoped_send(message):
+            with anyio.CancelScope() as around:
+                if b"0\n" in message.get("body", b""):
+                    scopes[0].cancel()
+                    for _ in range(5):
+                        await asyncio.sleep(0)
+                await send(message)
+            log.append(("send", around.cancelled_caught))
+
+        await DualModeResponse(impatient())(scope, receive, scoped_send)
+
+    async def inside_a_scope(scope, receive, send):
+        with anyio.CancelScope() as outer:
+            await app(scope, receive, send)
+        assert not outer.cancelled_caught
+
+    call = await Call(inside_a_scope, headers=NDJSON).run()
+    assert [json.loads(line) for line in call.body.splitlines()] == [0, *then]
+    assert call.complete
+    assert ("source", True) in log
+    assert ("send", True) not in log
+
+
+@pytest.mark.asyncio
+async def test_a_scope_around_a_blocked_send_cancels_the_send_alone():
+    log = []
+
+    async def patient():
+        yield 0
+        try:
+            await asyncio.sleep(0)
+            await released.wait()
+        except asyncio.CancelledError:
+            log.append("source cancelled")
+            raise
+        yield 1
+
+    released = asyncio.Event()
+
+    async def app(scope, receive, send):
+        async def scoped_send(message):
+            if b"0\n" in message.get("body", b""):
+                with anyio.CancelScope() as around:
+                    asyncio.get_running_loop().call_soon(around.cancel)
+                    await anyio.sleep_forever()
+                log.append(around.cancelled_caught)
+                released.set()
+            await send(message)
+
+        await DualModeResponse(patient())(scope, receive, scoped_send)
+
+    call = await Call(app, headers=NDJSON).run()
+    assert call.body == b"0\n1\n"
+    assert log == [True]
+
+
+@pytest.mark.asyncio
 async def test_items_changed_after_they_were_yielded_are_sent_as_they_were():
     async def reuses_its_item():
         item = {}
@@ -503,7 +579,7 @@ async def _run(pump, work):
 
 def test_the_pace_is_slow_where_items_are_dear_and_a_wait_begins_a_new_turn(monkeypatch):
     now = 0.0
-    monkeypatch.setattr("dual_mode_streaming.flow.monotonic", lambda: now)
+    monkeypatch.setattr("dual_mode_streaming.pace.monotonic", lambda: now)
     pace = Pace()
     assert not pace.overdue()
     now += 0.003

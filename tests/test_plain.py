@@ -180,7 +180,7 @@ async def endless(log):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_form_follows_from_the_event_loop(form, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.flow.monotonic", lambda: 0.0)  # however slow the machine is
+    monkeypatch.setattr("dual_mode_streaming.pace.monotonic", lambda: 0.0)  # however slow the machine is
 
     async def main(form):
         call = await Ask(NDJSON).run(respond(form, numbers(50)))
@@ -297,6 +297,19 @@ def test_the_status_is_committed_when_the_window_closes_and_the_heart_beats(form
         assert call.body.replace(b": \n\n", b"") == (
             b'retry: 5\ndata: 1\n\nevent: done\nid: dms-done\ndata: {"items":1}\n\n'
         )
+
+    run(form, main)
+
+
+@in_each_plain_form
+def test_the_heart_beats_behind_an_early_item_without_waiting_for_the_window(form):
+    async def main(form):
+        source = Gated(1, 2)
+        async with asked(respond(form, source, commit_after=3600, heartbeat=0.01, retry=(5, 5)), SSE) as call:
+            source.open(1)
+            await call.until(lambda: call.body.count(b": \n\n") >= 2)
+            assert call.body.startswith(b"retry: 5\ndata: 1\n\n: \n\n")
+            source.open(2)
 
     run(form, main)
 

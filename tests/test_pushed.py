@@ -441,7 +441,7 @@ async def test_a_subscription_that_is_given_up_ends_its_response():
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("grace", "outcome"), [(60.0, Outcome.DONE), (0.0, Outcome.SLOW_CLIENT)])
 async def test_a_send_that_needs_some_turns_is_given_a_moment(grace, outcome, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.crowd.GRACE", grace)
+    monkeypatch.setattr("dual_mode_streaming.channels.crowd.GRACE", grace)
     channel, ends = Channel(max_items=2), Ends()
 
     async def slowly(send, message):

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from asgi import Call
 from dual_mode_streaming import DualModeResponse, Outcome, ServerSentEvent, concat, errors, last, stream, to_list
-from dual_mode_streaming.flow import TURN_SECONDS
+from dual_mode_streaming.pace import TURN_SECONDS
 from dual_mode_streaming.sse import SSEDecoder
 
 SSE = {"accept": "text/event-stream"}
@@ -141,7 +141,7 @@ async def test_lines_and_records(media_type, body):
 
 @pytest.mark.asyncio
 async def test_items_that_are_ready_together_travel_together(monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.flow.monotonic", lambda: 0.0)  # however slow the machine is
+    monkeypatch.setattr("dual_mode_streaming.pace.monotonic", lambda: 0.0)  # however slow the machine is
     call = await Call(respond(items(*range(500))), headers=NDJSON).run()
     assert len(call.bodies) == 1
 
@@ -656,6 +656,27 @@ async def test_lines_beat_only_if_asked_and_records_never(accept, lines):
     assert [json.loads(line) for line in call.body.replace(b"\x1e", b"").split(b"\n") if line] == [1]
     if not lines or accept is JSON_SEQ:
         assert call.body.lstrip(b"\x1e") == b"1\n"
+
+
+@pytest.mark.asyncio
+async def test_the_heart_beats_behind_an_early_item_without_waiting_for_the_window():
+    source = Gated([1, 2])
+    call = Call(respond(source, commit_after=3600, heartbeat=0.005, retry=(5, 5)), headers=SSE).begin()
+    source.open(1)
+    await call.until(lambda: call.body.count(b": \n\n") >= 2)
+    assert call.body.startswith(b"retry: 5\ndata: 1\n\n: \n\n")
+    source.open(2)
+    await call.end()
+
+
+@pytest.mark.asyncio
+async def test_no_heartbeat_before_the_status_is_known():
+    source = Gated([1])
+    call = Call(respond(source, commit_after=3600, heartbeat=0.001), headers=SSE).begin()
+    await asyncio.sleep(0.01)  # time for some, if there were any
+    assert call.messages == []
+    source.open(2)
+    await call.end()
 
 
 @pytest.mark.asyncio

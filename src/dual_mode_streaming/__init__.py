@@ -6,8 +6,9 @@ codec (`from dual_mode_streaming.sse import SSEDecoder`) loads nothing else.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import names_on_first_use
 
 if TYPE_CHECKING:
     from . import errors
@@ -57,20 +58,10 @@ _HOMES = {
     "concat": "folds",
     "detect_mode": "modes",
     "dual_mode": "decorator",
+    "errors": "errors",
     "last": "folds",
     "negotiate": "modes",
     "to_list": "folds",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module(".errors", __name__)
-    if name in _HOMES:
-        value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_on_first_use(globals(), _HOMES)

@@ -15,10 +15,10 @@ from starlette.types import Send
 
 from .errors import ItemTooLarge
 from .events import Outcome
-from .flow import Pace
 from .inbox import Inbox
 from .lifecycle import Life, logger
 from .options import Options
+from .pace import Pace
 
 __all__ = ["BURST_BYTES", "Answer", "Head", "Voice", "check_size"]
 
@@ -143,17 +143,15 @@ class Answer(Voice, Life):
             side.cancel()
             await asyncio.wait([side])
 
-    def _beat_after(self, first: float, interval: float, body: bytes, *, opens: bool) -> None:
+    def _beat_after(self, first: float, interval: float, body: bytes, *, commits: bool) -> None:
         """Send `body` whenever nothing else was sent for `interval` seconds; look for the first time after `first`.
 
-        If it `opens` the answer it may be the first that is sent, and with it the headers.
+        Where the heart does not commit the status, it does not beat before that was sent.
         """
 
         def beat() -> None:
-            quiet = self._loop.time() - self._last_sent
-            if not self.started and not opens:
-                quiet = 0.0  # the status window is open; when it closes is not known yet
-            elif not self.started or quiet >= interval:
+            quiet = self._loop.time() - self._last_sent if self.started else 0.0
+            if quiet >= interval or (commits and not self.started):
                 self._begin_side(body)
                 quiet = 0.0
             self.after("beat", interval - quiet, beat)

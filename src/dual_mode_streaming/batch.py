@@ -15,11 +15,12 @@ from typing import Any
 from .answers import Answer, check_size
 from .errors import BatchTooLarge, ItemNotEncodable
 from .events import ServerSentEvent
-from .flow import TURN_SECONDS, Pace, Pump
+from .flow import Pump
 from .folds import ListFold
 from .formats import checked_frame, event_value
 from .jsonbytes import encode_json
 from .options import Options
+from .pace import TURN_SECONDS, Pace
 from .sources import close_source
 from .tasks import current_task, gave_up
 
@@ -240,7 +241,7 @@ class BatchAnswer(Answer):
         """Let white space flow, if it is wanted: before a JSON text it means nothing, and proxies do not give up."""
         options = self.options
         if options.batch_keepalive and options.heartbeat is not None:
-            self._beat_after(options.commit_after, options.heartbeat, b" ", opens=True)
+            self._beat_after(options.commit_after, options.heartbeat, b" ", commits=True)
 
     def flush(self, waits_for: Any) -> None:  # noqa: ARG002  a batch has nothing to send yet
         """Take note that the source waits: its turn ends."""

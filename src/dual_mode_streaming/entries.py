@@ -21,6 +21,7 @@ from starlette.types import Message, Send
 
 from .errors import Draining
 from .events import Outcome
+from .observers import Observed
 
 __all__ = ["Counts", "Entry", "Snapshot", "retry_after"]
 
@@ -72,12 +73,34 @@ class Entry:
         key: The key under which it is limited; None if it is not.
         since: When it was admitted, by the monotonic clock, in seconds.
         patience: Seconds that it needs to leave once it was told to, beyond what its last words take.
+        observed: What observers know of it; None if there are none.
     """
 
-    __slots__ = ("_closes", "_items", "_left", "_outcome", "_stop", "_told", "counts", "key", "patience", "since")
+    __slots__ = (
+        "_closes",
+        "_error",
+        "_items",
+        "_left",
+        "_outcome",
+        "_stop",
+        "_told",
+        "counts",
+        "key",
+        "observed",
+        "patience",
+        "since",
+    )
 
-    def __init__(self, counts: Counts, key: Hashable, closes: bool, left: Callable[[Entry], None]) -> None:
+    def __init__(
+        self,
+        counts: Counts,
+        key: Hashable,
+        closes: bool,
+        left: Callable[[Entry], None],
+        observed: Observed | None = None,
+    ) -> None:
         self.counts = counts
+        self.observed = observed
         self.key = key
         self.since = monotonic()
         self.patience = 0.0
@@ -85,6 +108,7 @@ class Entry:
         self._left: Callable[[Entry], None] | None = left
         self._outcome: Outcome | None = None
         self._items = 0
+        self._error: BaseException | None = None
         self._stop: Callable[[Draining], object] | None = None
         self._told: Draining | None = None
         counts.open += 1
@@ -104,7 +128,9 @@ class Entry:
 
     def counting(self, send: Send) -> Send:
         """Give a `send` that adds up the bytes of bodies."""
-        counts = self.counts
+        counts, observed = self.counts, self.observed
+        if observed is not None:
+            return _observing(send, counts, observed)
 
         def counted(message: Message) -> Awaitable[None]:
             counts.bytes += len(message.get("body", b""))
@@ -119,21 +145,24 @@ class Entry:
             if self._stop is not None:
                 self._stop(self._told)
 
-    def ended(self, outcome: Outcome, items: int = 0) -> None:
+    def ended(self, outcome: Outcome, items: int = 0, error: BaseException | None = None) -> None:
         """Take note of how the response ended and how many items there were. It counts once it has left."""
         self._outcome = outcome
         self._items = items
+        self._error = error
 
     def leave(self) -> None:
         """Be over. Without a word on its outcome the response counts as an error. A second call does nothing."""
         if self._left is None:
             return
         left, self._left, self._stop = self._left, None, None
-        counts = self.counts
+        counts, outcome = self.counts, self._outcome or Outcome.ERROR
         counts.open -= 1
         counts.items += self._items
-        counts.outcomes[self._outcome or Outcome.ERROR] += 1
+        counts.outcomes[outcome] += 1
         left(self)
+        if self.observed is not None:
+            self.observed.is_over(outcome, self._items, self._error)
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +174,23 @@ class Entry:
             self._outcome = Outcome.DONE if error is None else Outcome.ERROR
             if error is not None and not isinstance(error, Exception):
                 self._outcome = Outcome.CANCELLED
+        self._error = self._error or error
         self.leave()
+
+
+def _observing(send: Send, counts: Counts, observed: Observed) -> Send:
+    """Give a `send` that tells more."""
+
+    def seen(message: Message) -> Awaitable[None]:
+        body = message.get("body")
+        if body:
+            counts.bytes += len(body)
+            observed.sends(body)
+        elif message["type"] == "http.response.start":
+            observed.status = message["status"]
+        return send(message)
+
+    return seen
 
 
 def retry_after() -> int:

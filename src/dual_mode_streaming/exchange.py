@@ -17,23 +17,24 @@ from starlette.types import Receive, Scope, Send
 from .answers import BURST_BYTES, Answer
 from .batch import BatchAnswer, Gathering, LateLife
 from .entries import Entry
-from .errors import Draining, DualModeError, Problem, RemoteError, StreamAborted, TooManyStreams, problem_from
+from .errors import DualModeError, StreamAborted, problem_from
 from .events import Outcome
 from .formats import Format, format_for
 from .headers import check_forged
 from .inbox import Inbox, may_have_body
-from .jsonbytes import encode_json
 from .lifecycle import logger, run_on_finish
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode
+from .observers import FirstNoted
 from .options import Options
 from .plain import PlainBatch, PlainStream
 from .plain_life import PlainAnswer, run_hook
 from .pushed import PushedAnswer
+from .refusals import answer_error
 from .sources import FrameSource, OtherAnswer, request_of
 from .stream import Framing, StreamAnswer
 from .tasks import gave_up, innermost_scope
 
-__all__ = ["DECIDED_HEADERS", "Exchange", "answer_error"]
+__all__ = ["DECIDED_HEADERS", "Exchange"]
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -95,7 +96,7 @@ class Exchange:
         entry: What a registry knows of the response; None if there is no registry.
     """
 
-    __slots__ = ("_author", "_choice", "_entry", "_options", "_receive", "_scope", "_send")
+    __slots__ = ("_author", "_choice", "_entry", "_observed", "_options", "_receive", "_scope", "_send")
 
     def __init__(
         self,
@@ -114,11 +115,12 @@ class Exchange:
         self._receive = receive
         self._send = send if entry is None else entry.counting(send)
         self._entry = entry
+        self._observed = None if entry is None else entry.observed
 
     async def batch(self, source: Any) -> None:
         """Answer with one document."""
         inbox = self._inbox(source) if may_have_body(self._scope) else None
-        gathering = Gathering(source, self._options)
+        gathering = Gathering(self._observed_batch(source), self._options)
         scope = innermost_scope()
         work = gathering.run()
         waits_for, error = ENDED, None
@@ -187,6 +189,7 @@ class Exchange:
     async def stream(self, source: Any) -> None:
         """Answer item by item."""
         framing = Framing(source, self._options, self.format())
+        self._observe_frames(framing)
         kind = PushedAnswer if isinstance(source, FrameSource) else StreamAnswer
         answer = kind(framing, self._options, self._inbox(source), self._send, self.head)
         self._can_be_drained(answer)
@@ -195,8 +198,13 @@ class Exchange:
     async def plain(self, source: Any) -> None:
         """Answer in the plain form, in either mode: where the event loop is not asyncio's."""
         streams = self._choice.mode is ResponseMode.STREAM
-        parts = (source, self._options, self._inbox(source), self._send, self.head)
-        answer: PlainAnswer = PlainStream(*parts, self.format()) if streams else PlainBatch(*parts)
+        inbox = self._inbox(source)
+        answer: PlainAnswer
+        if streams:
+            answer = PlainStream(source, self._options, inbox, self._send, self.head, self.format())
+            self._observe_frames(answer.framing)
+        else:
+            answer = PlainBatch(self._observed_batch(source), self._options, inbox, self._send, self.head)
         if self._entry is not None:
             self._entry.on_drain(
                 lambda why: answer.stop(Outcome.DRAINED, why), patience=2 * self._options.close_timeout
@@ -240,6 +248,25 @@ class Exchange:
     async def refuse(self, error: Exception) -> None:
         """Answer with an error, of which nothing was said yet."""
         await answer_error(error, self._scope, self._receive, self._send)
+
+    # --- for observers -----------------------------------------------------------------------------
+
+    def _observed_batch(self, source: Any) -> Any:
+        observed = self._observed
+        if observed is None:
+            return source
+        observed.heartbeat = b" "
+        return FirstNoted(source, observed.has_first_item)
+
+    def _observe_frames(self, framing: Framing) -> None:
+        observed = self._observed
+        if observed is not None:
+            observed.taken = framing
+            observed.heartbeat = framing.format.heartbeat(self._options.heartbeat_lines)
+            observed.behind = framing.behind
+            framing.on_first = observed.has_first_item
+
+    # --- what an answer is made of -----------------------------------------------------------------
 
     def _inbox(self, source: Any) -> Inbox:
         return Inbox(self._receive, request_of(source) if may_have_body(self._scope) else None)
@@ -286,7 +313,7 @@ class Exchange:
             if outcome is not Outcome.DONE or error is not None:
                 await self._last_words(answer, outcome, error)
         finally:
-            await self._finish(answer, outcome)
+            await self._finish(answer, outcome, error)
 
     async def _last_words(self, answer: Answer | PlainAnswer, outcome: Outcome, error: Exception | None) -> None:
         """Tell a client that is still there how its answer ended, if that is not by being complete."""
@@ -313,9 +340,9 @@ class Exchange:
             await anyio.sleep(READ_IN_A_CROWD if outcome is Outcome.DRAINED else READ_BEFORE_CUT)
         raise StreamAborted(f"The response failed after it had begun: {type(error).__name__}.") from None
 
-    async def _finish(self, answer: Answer | PlainAnswer, outcome: Outcome) -> None:
+    async def _finish(self, answer: Answer | PlainAnswer, outcome: Outcome, error: BaseException | None = None) -> None:
         if self._entry is not None:
-            self._entry.ended(outcome, answer.given)
+            self._entry.ended(outcome, answer.given, error)
         on_finish = self._options.on_finish
         if on_finish is None:
             return
@@ -326,31 +353,6 @@ class Exchange:
             partial = None
         run = run_hook if isinstance(answer, PlainAnswer) else run_on_finish
         await run(on_finish, outcome, partial, self._options.close_timeout)
-
-
-# --- answers without a source ------------------------------------------------------------------------
-
-
-async def answer_error(error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer our own error with its problem document; leave any other to the application."""
-    if isinstance(error, OtherAnswer):
-        await error.response(scope, receive, send)
-        return
-    if not isinstance(error, DualModeError) or _app_handles(scope, error):
-        raise error
-    problem: Problem = error.problem
-    if problem.status >= 500 and not isinstance(error, (Draining, TooManyStreams)):
-        logger.error("the source failed: %s", error, exc_info=error)
-    # The headers of a server further away belong to its own answer.
-    headers = {"vary": "Accept", **({} if isinstance(error, RemoteError) else error.headers)}
-    response = Response(encode_json(problem.as_dict()), problem.status, headers, Problem.media_type)
-    await response(scope, receive, send)
-
-
-def _app_handles(scope: Scope, error: Exception) -> bool:
-    """Whether the application has an exception handler for this class (Starlette keeps them in the scope)."""
-    handlers, _ = scope.get("starlette.exception_handlers", ({}, {}))
-    return any(kind in handlers for kind in type(error).__mro__ if kind is not Exception)
 
 
 async def _answer_nobody(send: Send) -> None:

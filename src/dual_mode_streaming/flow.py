@@ -14,6 +14,10 @@ Rules:
 - If an errand has to wait too, the work stays parked until it is done. That is backpressure.
 - A cancellation that comes meanwhile belongs to the work first: it may be the source's own `asyncio.timeout`. Only
   if the work lets it pass, or has ended, it is the errand's.
+- While an errand waits, the work may go on by such a cancellation. Before it does what would be an errand's too, as to
+  send, it waits for `errand_ended`. Otherwise it would overtake.
+- The same holds for cancel scopes of anyio. Those that the errand has entered are not inside those of the work: each
+  of the two finds its own as it has left them. A cancellation of a scope of the errand's is the errand's.
 - If the work was told to stop and its clean-up has to wait, the errand is given up: a client that takes nothing must
   not keep a source from being closed.
 - An errand that raises cancels the work. It keeps its error itself, for whoever gave it.
@@ -27,12 +31,11 @@ import asyncio
 import contextlib
 import types
 from collections.abc import Callable, Coroutine, Generator
-from time import monotonic
 from typing import Any, cast
 
-from anyio.lowlevel import checkpoint
+from .tasks import ANYIO_SCOPES, current_task, innermost_scope, is_cancelled, lay_aside, move_to_scope, take_up
 
-__all__ = ["GO_ON", "TURN_SECONDS", "Abandoned", "Errand", "Pace", "Pump"]
+__all__ = ["GO_ON", "Abandoned", "Errand", "Pump"]
 
 Errand = Coroutine[Any, Any, None]
 
@@ -41,62 +44,6 @@ _DONE = object()
 
 GO_ON: Errand = cast("Errand", object())
 """In the place of an errand: let the work go on at once, as if the event loop had had its turn."""
-TURN_SECONDS = 0.002
-"""How long a source that never waits may keep the event loop from everybody else."""
-TURNS = 4
-"""How many turns the event loop gets then. A request that has just come takes as many: to be accepted, to be read, to
-run, and one to spare; a client that leaves takes three, until its stream is cancelled."""
-LOOK_EVERY = 32
-"""How many cheap items pass between two looks at the clock."""
-
-
-class Pace:
-    """Sees to it that a source which never waits leaves the event loop to others now and then.
-
-    Ask `overdue` once every `step` items, and `await turn()` if it says so. A wait of the source begins a new turn, so
-    this costs a source that waits next to nothing.
-
-    The clock is the real one: an event loop may give the time of its last turn, which stands still as long as the
-    source keeps it.
-    """
-
-    __slots__ = ("_began", "step", "stopped", "waited")
-
-    def __init__(self, step: int = 1) -> None:
-        self._began = 0.0
-        self.step = step
-        """How many items may pass until the next look at the clock: few where items are dear, many where cheap."""
-        self.waited = True
-        """Whether the source has waited since the last look."""
-        self.stopped = False
-        """Whether the source was told to stop."""
-
-    def overdue(self) -> bool:
-        """Whether the event loop is to have a turn now.
-
-        Raises:
-            asyncio.CancelledError: The source was told to stop, and has swallowed it and gone on.
-        """
-        if self.stopped:
-            raise asyncio.CancelledError
-        now = monotonic()
-        if self.waited:
-            self.waited = False
-            self._began = now
-        elif now - self._began >= TURN_SECONDS:
-            return True
-        if self.step < LOOK_EVERY:
-            self.step *= 2
-        return False
-
-    async def turn(self) -> int:
-        """Give the event loop its turns; say after how many items to look again."""
-        for _ in range(TURNS):
-            await checkpoint()
-        self.waited = False
-        self._began = monotonic()
-        self.step = max(1, self.step // 2)
-        return self.step
 
 
 class Abandoned(Exception):
@@ -112,7 +59,17 @@ class Pump:
         on_blocked: Called when an errand has to wait itself.
     """
 
-    __slots__ = ("_abandoned", "_dropped", "_gate", "_on_blocked", "_on_wait", "_stopped")
+    __slots__ = (
+        "_abandoned",
+        "_dropped",
+        "_errand_is_over",
+        "_errands_scope",
+        "_gate",
+        "_on_blocked",
+        "_on_wait",
+        "_stopped",
+        "outer",
+    )
 
     def __init__(self, on_wait: Callable[[Any], Errand | None], on_blocked: Callable[[], None]) -> None:
         self._on_wait = on_wait
@@ -121,6 +78,12 @@ class Pump:
         self._stopped = False
         self._dropped = False
         self._gate: asyncio.Future[None] | None = None
+        self._errand_is_over: asyncio.Future[None] | None = None
+        """Done when the errand that waits is done; None if none waits."""
+        self._errands_scope: object = None
+        """The innermost cancel scope of anyio in which the errand is that waits."""
+        self.outer: object = None
+        """The one in which the work was begun."""
 
     def stop(self) -> None:
         """Take note that the work is told to stop, by the next cancellation of the task."""
@@ -131,6 +94,11 @@ class Pump:
         self._dropped = True
         if self._gate is not None and not self._gate.done():
             self._gate.set_result(None)
+
+    async def errand_ended(self) -> None:
+        """Wait until no errand is under way. For the work, if a cancellation has let it go on meanwhile."""
+        while self._errand_is_over is not None:
+            await asyncio.shield(self._errand_is_over)
 
     def abandon(self) -> None:
         """Give up waiting for the work at the next cancellation of the task."""
@@ -163,13 +131,16 @@ class Pump:
                     waits_for = _NOT_BEGUN
                     continue
                 if errand is not None:
+                    outside = not ANYIO_SCOPES  # nobody is in a scope, so the work is not
                     try:
                         # Most errands end at once. `next` sees that without an exception, `send` would raise one.
-                        blocked_by = next(errand.__await__(), _DONE)
+                        blocked_by = next(errand.__await__(), _DONE) if outside else self._begin(errand)
                     except Exception:
                         waits_for = _cancelled(waits_for)
                     else:
                         if blocked_by is not _DONE:
+                            if outside:
+                                self._errands_scope = move_to_scope(current_task(), None) if ANYIO_SCOPES else None
                             waits_for = yield from self._finish_errand(errand, blocked_by, work, waits_for)
                 yield waits_for
             except _WorkEnded as ended:
@@ -183,12 +154,22 @@ class Pump:
                 error = raised
             waits_for = _NOT_BEGUN
 
-    def _finish_errand(  # noqa: C901  two coroutines and their four ways to end, in one place
+    def _finish_errand(
         self, errand: Errand, blocked_by: Any, work: Coroutine[Any, Any, Any], waits_for: Any
     ) -> Generator[Any, Any, Any]:
         """Run an errand that has to wait while the work is parked; give what the work waits for afterwards."""
-        _park(waits_for)
+        lay_aside(waits_for)
         self._on_blocked()
+        is_over = self._errand_is_over = asyncio.get_running_loop().create_future()
+        try:
+            return (yield from self._take_turns(errand, blocked_by, work, waits_for))
+        finally:
+            self._errand_is_over = None
+            is_over.set_result(None)
+
+    def _take_turns(  # noqa: C901  two coroutines and their four ways to end, in one place
+        self, errand: Errand, blocked_by: Any, work: Coroutine[Any, Any, Any], waits_for: Any
+    ) -> Generator[Any, Any, Any]:
         ended: _WorkEnded | _WorkFailed | None = None
         while True:
             error: BaseException | None = None
@@ -198,11 +179,11 @@ class Pump:
                     _give_up(errand, blocked_by)
                     break
             except asyncio.CancelledError as cancelled:
-                if ended is None and not self._abandoned:
+                if ended is None and not self._abandoned and not self._is_the_errands():
                     waits_for, ended = yield from self._cancel_work(work, waits_for, cancelled)
                     if ended is None and self._stopped:
                         _give_up(errand, blocked_by)
-                        return _parked(waits_for)
+                        return take_up(waits_for)
                     if not (isinstance(ended, _WorkFailed) and isinstance(ended.error, asyncio.CancelledError)):
                         continue
                 error = cancelled
@@ -212,7 +193,7 @@ class Pump:
                 errand.close()
                 raise
             try:
-                blocked_by = errand.send(None) if error is None else errand.throw(error)
+                blocked_by = self._go_on(errand, error)
             except StopIteration:
                 break
             except asyncio.CancelledError:
@@ -225,7 +206,31 @@ class Pump:
                 break
         if ended is not None:
             raise ended
-        return _parked(waits_for)
+        return take_up(waits_for)
+
+    def _begin(self, errand: Errand) -> Any:
+        """Make the first step of an errand, outside of the scopes that the work has entered."""
+        task = current_task()
+        works_scope = move_to_scope(task, self.outer)
+        try:
+            return next(errand.__await__(), _DONE)
+        finally:
+            self._errands_scope = move_to_scope(task, works_scope)
+
+    def _go_on(self, errand: Errand, error: BaseException | None) -> Any:
+        """Make the next step of an errand, inside of the scopes that it has entered."""
+        task = current_task()
+        works_scope = move_to_scope(task, self._errands_scope)
+        try:
+            return errand.send(None) if error is None else errand.throw(error)
+        finally:
+            self._errands_scope = move_to_scope(task, works_scope)
+
+    def _is_the_errands(self) -> bool:
+        """Whether it is the errand that is cancelled by a scope of its own, and not the work."""
+        if not is_cancelled(self._errands_scope, self.outer):
+            return False
+        return not is_cancelled(innermost_scope(current_task()), self.outer)
 
     def _shielded(self, blocked_by: Any) -> Generator[Any, Any, None]:
         """Wait for a future of the errand, so that a cancellation of the task leaves it alone."""
@@ -233,7 +238,7 @@ class Pump:
             yield blocked_by
             return
         gate = self._gate = asyncio.get_running_loop().create_future()
-        _park(blocked_by)
+        lay_aside(blocked_by)
 
         def open_gate(_: object) -> None:
             if not gate.done():
@@ -247,14 +252,15 @@ class Pump:
     ) -> Generator[Any, Any, tuple[Any, _WorkEnded | _WorkFailed | None]]:
         """Give a cancellation to the parked work, as asyncio would: cancel what it waits for, then resume it."""
         error: BaseException | None = cancelled
-        if hasattr(waits_for, "cancel") and waits_for.cancel():
+        # The text goes along, as asyncio hands it on: by it anyio knows its own cancellations.
+        if hasattr(waits_for, "cancel") and waits_for.cancel(*cancelled.args[:1]):
             try:
-                yield _parked(waits_for)
+                yield take_up(waits_for)
                 error = None
             except BaseException as raised:
                 error = raised
         try:
-            return _park(work.send(None) if error is None else work.throw(error)), None
+            return lay_aside(work.send(None) if error is None else work.throw(error)), None
         except StopIteration as end:
             return None, _WorkEnded(end.value)
         except BaseException as raised:
@@ -293,28 +299,10 @@ def _give_up(errand: Errand, blocked_by: Any) -> None:
         errand.close()
 
 
-def _park(waits_for: Any) -> Any:
-    """Lay a future aside that was yielded to us, so that other tasks may wait for it meanwhile.
-
-    A future is marked when it is yielded, and the task that waits for it takes the mark away: there is one mark for
-    all that wait, and a future that still has it cannot be awaited by anybody else.
-    """
-    if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
-        waits_for._asyncio_future_blocking = False  # noqa: SLF001  as a task does
-    return waits_for
-
-
-def _parked(waits_for: Any) -> Any:
-    """Take up a future again that was laid aside, to yield it to the event loop."""
-    if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
-        waits_for._asyncio_future_blocking = True  # noqa: SLF001  as the future does itself
-    return waits_for
-
-
 def _cancelled(waits_for: Any) -> Any:
     """Cancel what the parked work waits for, so that the work is cancelled when it goes on."""
     if hasattr(waits_for, "cancel") and waits_for.cancel():
-        return _parked(waits_for)
+        return take_up(waits_for)
     raise asyncio.CancelledError
 
 

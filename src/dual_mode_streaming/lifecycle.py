@@ -163,7 +163,7 @@ class Life:
         self._pump = pump
         self._others = others
         self._began = began
-        self._scope = scope
+        self._scope = pump.outer = scope
         self._is_armed = False
 
     def judge(self, error: BaseException) -> None:

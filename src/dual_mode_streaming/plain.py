@@ -8,6 +8,7 @@ sent, it does not decide: the frames, the body, the head and the last words come
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from anyio import sleep
@@ -65,17 +66,18 @@ class PlainStream(PlainAnswer):
         return self.framing.end
 
     def _keep_alive(self) -> None:
+        """Commit the status when the window closes, and let the heart beat as soon as it was sent."""
         self._beside.start_soon(self._commit)
+        options = self._options
+        frame = self.framing.format.heartbeat(options.heartbeat_lines)
+        if options.heartbeat is not None and frame:
+            beat = partial(self._beat, commits=False)
+            self._beside.start_soon(beat, options.heartbeat, options.heartbeat, frame)
 
     async def _commit(self) -> None:
-        """Commit the status when the window closes, and let the heart beat from then on."""
-        options = self._options
         await sleep(self.framing.commit_after)
         if not self.started:
             await self._say_aside(self.framing.at_commit)
-        frame = self.framing.format.heartbeat(options.heartbeat_lines)
-        if options.heartbeat is not None and frame:
-            await self._beat(options.heartbeat, options.heartbeat, frame)
 
 
 class PlainBatch(PlainAnswer):
@@ -108,4 +110,5 @@ class PlainBatch(PlainAnswer):
     def _keep_alive(self) -> None:
         options = self._options
         if options.batch_keepalive and options.heartbeat is not None:
-            self._beside.start_soon(self._beat, options.commit_after, options.heartbeat, b" ")
+            beat = partial(self._beat, commits=True)
+            self._beside.start_soon(beat, options.commit_after, options.heartbeat, b" ")

@@ -303,12 +303,15 @@ class PlainAnswer(Voice):
                 return
             await sleep(left)
 
-    async def _beat(self, first: float, interval: float, body: bytes) -> None:
-        """Send `body` whenever nothing else was sent for `interval` seconds; look for the first time after `first`."""
+    async def _beat(self, first: float, interval: float, body: bytes, *, commits: bool) -> None:
+        """Send `body` whenever nothing else was sent for `interval` seconds; look for the first time after `first`.
+
+        Where the heart does not commit the status, it does not beat before that was sent.
+        """
         await sleep(first)
         while True:
-            quiet = current_time() - self._last_sent
-            if not self.started or quiet >= interval:
+            quiet = current_time() - self._last_sent if self.started else 0.0
+            if quiet >= interval or (commits and not self.started):
                 await self._say_aside(lambda: body)
                 quiet = 0.0
             await sleep(interval - quiet)

@@ -26,12 +26,11 @@ from starlette.types import Send
 
 from .answers import Head
 from .events import Outcome
-from .flow import _park, _parked
 from .inbox import Inbox
 from .options import Options
 from .sources import FrameSource, close_source
 from .stream import Framing, StreamAnswer
-from .tasks import gave_up
+from .tasks import gave_up, lay_aside, take_up
 
 __all__ = ["PushedAnswer"]
 
@@ -126,7 +125,7 @@ class PushedAnswer(StreamAnswer):
             if self._idle_timeout is not None:
                 self._moved = now
             if waits_for is not _ENDED:
-                self._half_sent = send, _park(waits_for)
+                self._half_sent = send, lay_aside(waits_for)
                 self._sending = True
                 waiter.set_result(None)
                 return
@@ -142,12 +141,12 @@ def _steps(
     while True:
         if error is None:
             try:
-                yield _parked(waits_for)
+                yield take_up(waits_for)
             except BaseException as raised:
                 error = raised
         try:
             waits_for = context.run(send.send, None) if error is None else context.run(send.throw, error)
         except StopIteration:
             return
-        _park(waits_for)
+        lay_aside(waits_for)
         error = None

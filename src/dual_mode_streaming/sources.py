@@ -84,6 +84,7 @@ class DecidingSource(AsyncIterator[Any]):
         terminal_id: The id of the `done` event. Read when the source has ended.
         total: How many items the whole stream has, of which this answer may be a part; None if it is all of them. Read
             when the source has ended.
+        behind: How many events a client that came back has to catch up with; None if it did not, or nobody knows.
     """
 
     __slots__ = ()
@@ -101,6 +102,11 @@ class DecidingSource(AsyncIterator[Any]):
     @property
     def total(self) -> int | None:
         """How many items the whole stream has."""
+        return None
+
+    @property
+    def behind(self) -> int | None:
+        """How many events a client that came back has to catch up with."""
         return None
 
 

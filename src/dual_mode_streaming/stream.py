@@ -14,12 +14,13 @@ from starlette.types import Send
 from .answers import BURST_BYTES, Answer, Head, check_size
 from .errors import Draining, Problem
 from .events import ServerSentEvent
-from .flow import GO_ON, TURN_SECONDS, Errand, Pace
+from .flow import GO_ON, Errand
 from .folds import Fold
 from .formats import Format, event_value
 from .inbox import Inbox
 from .jsonbytes import encode_json
 from .options import Options
+from .pace import TURN_SECONDS, Pace
 from .sources import DecidingSource, Ready, close_source
 
 __all__ = ["Framing", "StreamAnswer"]
@@ -54,6 +55,8 @@ class Framing:
         self._opening = format.opening(options.retry)
         self._fold: Fold[Any, Any] | None = options.fold if options.on_finish is not None else None
         self._state = self._fold.start() if self._fold is not None else None
+        self.on_first: Callable[[], None] | None = None
+        """Called when there is the first item."""
 
     async def run(self, send: Callable[[], Awaitable[None]], on_error: Callable[[BaseException], None]) -> None:
         """Take all items, and close the source whatever happens.
@@ -75,6 +78,11 @@ class Framing:
         frames = bytes(self.buffer)
         self.buffer.clear()
         return frames
+
+    @property
+    def behind(self) -> int | None:
+        """How many events a client that came back has to catch up with; None if nobody knows."""
+        return None if self._deciding is None else self._deciding.behind
 
     def at_commit(self) -> bytes:
         """Give what goes with headers that no item has come for."""
@@ -101,6 +109,8 @@ class Framing:
         if self._opening:
             opening, self._opening = self._opening, b""
             frames = opening + frames
+        if not self.items and self.on_first is not None and ready.items:
+            self.on_first()
         if self._check is None and self._fold is None and len(frames) <= self._limit:
             self.items += len(ready.items)
             return frames
@@ -161,6 +171,8 @@ class Framing:
                 if self._opening:
                     buffer[-len(frame) : -len(frame)] = self._opening
                     self._opening = b""
+                if count == 1 and self.on_first is not None:
+                    self.on_first()
                 if len(buffer) >= BURST_BYTES:
                     await send()
                 if pace.overdue():
@@ -203,9 +215,10 @@ class StreamAnswer(Answer):
 
     async def work(self) -> None:
         """Send all items as they come, close the source, and send the terminal frame."""
-        await self.framing.run(self._send_frames, self.broken)
+        await self.framing.run(self._send_burst, self.broken)
         self.error = None
         self.source_ended()
+        await self._no_errand()
         await self.side_ended()
         # A source that was told to stop may have swallowed it and come to an end that looks like any other.
         if self.stopped is None and not self.client_gone:
@@ -216,14 +229,13 @@ class StreamAnswer(Answer):
         return self.framing.partial()
 
     def armed(self) -> None:
-        """Commit the status when the window closes, and let the heart beat from then on."""
+        """Commit the status when the window closes, and let the heart beat as soon as it was sent."""
         options = self.options
-        commit_after = self.framing.commit_after
         if not self.started:
-            self.after("commit", commit_after, self._commit)
+            self.after("commit", self.framing.commit_after, self._commit)
         frame = self.framing.format.heartbeat(options.heartbeat_lines)
         if options.heartbeat is not None and frame:
-            self._beat_after(options.heartbeat, options.heartbeat, frame, opens=False)
+            self._beat_after(options.heartbeat, options.heartbeat, frame, commits=False)
 
     def flush(self, waits_for: Any) -> Errand | None:
         """Send what is ready: the source waits.
@@ -251,6 +263,14 @@ class StreamAnswer(Answer):
     def _commit(self) -> None:
         if not self.started:
             self._begin_side(self.framing.at_commit())
+
+    async def _send_burst(self) -> None:
+        await self._no_errand()
+        await self._send_frames()
+
+    async def _no_errand(self) -> None:
+        if self._pump is not None:
+            await self._pump.errand_ended()
 
     async def _send_frames(self) -> None:
         self._lingers_until = 0.0

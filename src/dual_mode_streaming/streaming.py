@@ -32,7 +32,8 @@ from .answers import BURST_BYTES
 from .batch import Gathering, take_items
 from .entries import Entry
 from .errors import DualModeError, Problem, StreamAborted
-from .exchange import DECIDED_HEADERS, ENDED, Exchange, answer_error, at_first_step
+from .events import Outcome
+from .exchange import DECIDED_HEADERS, ENDED, Exchange, at_first_step
 from .folds import Fold, collect
 from .formats import TERMINAL_ID
 from .headers import check_forged
@@ -40,6 +41,7 @@ from .jsonbytes import encode_at_once, encode_json
 from .lifecycle import OnFinish, logger
 from .modes import JSON, STREAM_TYPES, Choice, ResponseMode, choose_mode, last_event_id
 from .options import Options
+from .refusals import answer_error
 from .sources import FASTAPI_WRAPPER, Asked, close_source, open_source
 from .streams import STREAMS_IN_SCOPE, Streams, registry_of
 from .tasks import ANYIO_SCOPES, innermost_scope, runs_on_asyncio
@@ -258,10 +260,11 @@ class DualModeResponse(Response):
             else:
                 registry = registry_of(scope, self.options.streams)
                 if registry is not None:
-                    entry = registry.admit(scope, streams=streams)
+                    entry = registry.admit(scope, streams=streams, media_type=choice.media_type)
                 source = open_source(self.source, Asked(streams, last_id))
         except BaseException as error:
             if entry is not None:
+                entry.ended(Outcome.ERROR, 0, error)
                 entry.leave()
             await close_source(self.source)
             if not isinstance(error, DualModeError):

@@ -21,7 +21,7 @@ How the grace of a drain is shared out:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from time import monotonic
@@ -35,6 +35,7 @@ from .entries import Counts, Entry, Snapshot, retry_after
 from .errors import Draining, TooManyStreams
 from .events import Outcome
 from .lifecycle import logger
+from .observers import Observed, Observer, tell
 from .signals import Chain
 
 __all__ = ["STREAMS_IN_SCOPE", "Streams", "registry_of"]
@@ -61,6 +62,7 @@ class Streams:
         key: Gives the key of a request, such as the user or the tenant; None as a key is not limited. By default it
             is the client's address, which behind a proxy is the proxy's unless the server is told to trust it.
         grace: Seconds that a drain may take: the default of `drain`, and what signals use.
+        observers: Who is told of each response, such as those of `dual_mode_streaming.telemetry`.
 
     Raises:
         ValueError: A bound is not above zero, or the grace is negative.
@@ -73,6 +75,7 @@ class Streams:
         key: Callable[[Request], Hashable] | None = None,
         *,
         grace: float = 10.0,
+        observers: Sequence[Observer] = (),
     ) -> None:
         for name, bound in (("max_streams", max_streams), ("max_per_key", max_per_key)):
             if bound is not None and not bound > 0:
@@ -80,6 +83,8 @@ class Streams:
         self.max_streams = max_streams
         self.max_per_key = max_per_key
         self.grace = _checked(grace)
+        self.observers = tuple(observers)
+        """Who is told of each response, in this order."""
         self.batches = Counts()
         """The counts of batches. Those of streams are attributes of the registry itself."""
         self.draining = False
@@ -130,12 +135,13 @@ class Streams:
 
     # --- responses -----------------------------------------------------------------------------
 
-    def admit(self, scope: Scope, *, streams: bool = True) -> Entry:
+    def admit(self, scope: Scope, *, streams: bool = True, media_type: str = "") -> Entry:
         """Let a response begin. It must `leave`, so the entry is best used as a context manager.
 
         Args:
             scope: The request.
             streams: Whether it will be a stream; a batch has no limit.
+            media_type: What it will be, for observers.
 
         Raises:
             TooManyStreams: A limit is reached.
@@ -146,18 +152,18 @@ class Streams:
         closes = scope.get("http_version", "1.1").startswith("1")  # later versions have no such header
         key: Hashable = None
         if self.draining:
-            counts.refused += 1
-            raise Draining(retry_after(), closes=closes)
+            raise self._refused(scope, counts, Draining(retry_after(), closes=closes))
         if streams:
             if self.max_per_key is not None:
                 key = self._key_of(scope)
                 if key is not None and self._keys.get(key, 0) >= self.max_per_key:
-                    self._refuse(self.max_per_key, per_key=True)
+                    raise self._refused(scope, counts, _too_many(self.max_per_key, per_key=True))
             if self.max_streams is not None and counts.open >= self.max_streams:
-                self._refuse(self.max_streams, per_key=False)
+                raise self._refused(scope, counts, _too_many(self.max_streams, per_key=False))
         if key is not None:
             self._keys[key] = self._keys.get(key, 0) + 1
-        entry = Entry(counts, key, closes, self._leave)
+        observed = Observed(scope, self.observers, streams=streams, media_type=media_type) if self.observers else None
+        entry = Entry(counts, key, closes, self._leave, observed)
         self._entries.add(entry)
         return entry
 
@@ -167,9 +173,10 @@ class Streams:
         client = scope.get("client")
         return None if client is None else client[0]
 
-    def _refuse(self, limit: int, *, per_key: bool) -> None:
-        self._streams.refused += 1
-        raise TooManyStreams(limit, per_key=per_key, retry_after=retry_after())
+    def _refused(self, scope: Scope, counts: Counts, error: Exception) -> Exception:
+        counts.refused += 1
+        tell(self.observers, "refused", scope, error)
+        return error
 
     def _leave(self, entry: Entry) -> None:
         self._entries.remove(entry)
@@ -293,6 +300,10 @@ def registry_of(scope: Scope, given: Streams | None) -> Streams | None:
             return found
     found = scope.get(STREAMS_IN_SCOPE)
     return found if isinstance(found, Streams) else None
+
+
+def _too_many(limit: int, *, per_key: bool) -> TooManyStreams:
+    return TooManyStreams(limit, per_key=per_key, retry_after=retry_after())
 
 
 def _nothing(then: Callable[[], None] | None) -> None:

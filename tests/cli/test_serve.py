@@ -130,6 +130,9 @@ def project(tmp_path):
 
 def test_serve_starts_the_demo_and_its_three_commands_work():
     with serving() as server:
+        assert f"The playground is at {server.url} (Ctrl-C stops it)" in server.greeting
+        page = httpx2.get(server.url)
+        assert page.headers["content-type"].startswith("text/html")
         commands = [shlex.split(line) for line in server.greeting.splitlines() if "curl" in line]
         answers = []
         for _, *options, url in commands:
@@ -260,6 +263,43 @@ def test_a_broken_module_is_told_with_its_line(project):
     assert run("serve", "wrong:app", cwd=project).stderr.endswith("wrong.py:2)\n")
 
 
+def test_the_demo_is_for_one_process():
+    done = run("serve", "--workers", "2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "dual-mode: the demo keeps its runs and channels in one process; leave --workers out\n"
+
+
+def test_a_browser_is_opened_if_it_is_asked_for(project, monkeypatch):
+    told = project / "told"
+    os.mkfifo(told)
+    browser = project / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {shlex.quote(str(told))}\n')
+    browser.chmod(0o755)
+    monkeypatch.setitem(ENVIRONMENT, "BROWSER", f"{browser} %s")
+    with serving("--open", "main:app", cwd=project) as server:
+        assert told.read_text() == f"{server.url}\n"  # it comes back when the browser has written
+
+
+def test_where_there_is_no_browser_the_address_is_told(project, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delitem(ENVIRONMENT, name, raising=False)
+    monkeypatch.setitem(ENVIRONMENT, "PATH", str(project))
+    process = subprocess.Popen(
+        [DUAL_MODE, "serve", "--port", "0", "--open", "main:app"],
+        cwd=project,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = next(line for line in process.stderr if "browser" in line)
+        assert re.fullmatch(r"dual-mode: no browser was found; open http://127\.0\.0\.1:\d+ yourself\n", said)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
 def test_workers_and_reload_exclude_each_other(project):
     done = run("serve", "main:app", "--reload", "--workers", "2", cwd=project)
     assert (done.returncode, done.stdout) == (2, "")
@@ -311,7 +351,7 @@ def test_help_names_the_command_and_its_options():
     assert "serve" in run("--help").stdout
     shown = run("serve", "--help")
     assert shown.returncode == 0
-    for option in ("--host", "--port", "--workers", "--drain", "--reload", "[APP]"):
+    for option in ("--host", "--port", "--workers", "--drain", "--reload", "--open", "[APP]"):
         assert option in shown.stdout
 
 

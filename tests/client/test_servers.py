@@ -21,8 +21,8 @@ from starlette.middleware.base import BaseHTTPMiddleware
 
 from client.both import AT_ONCE
 from dual_mode_streaming import DualModeResponse, ResponseMode, ServerSentEvent, concat, dual_mode, errors, last
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.modes import JSON_LINES, JSON_SEQ, NDJSON, SSE
+from dual_mode_streaming.testing import live_server
 
 app = FastAPI()
 
@@ -153,7 +153,7 @@ async def by_sse_starlette() -> sse_starlette.EventSourceResponse:
 
 @pytest.fixture(scope="module")
 def url():
-    with running(app) as url:
+    with live_server(app) as url:
         yield url
 
 

@@ -29,7 +29,7 @@ from dual_mode_streaming.llm.dialects import ALL, Stamp
 from dual_mode_streaming.llm.fold import fold_all
 from dual_mode_streaming.llm.requests import Message, Request
 from dual_mode_streaming.modes import OFFERS, choose_mode, last_event_id, negotiate
-from dual_mode_streaming.runrecords import read_event_id
+from dual_mode_streaming.runs.records import read_event_id
 from dual_mode_streaming.sse import SSEDecoder, encode_event
 
 Target = Callable[[bytes], None]

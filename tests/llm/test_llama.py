@@ -12,9 +12,9 @@ import pytest
 from fastapi import FastAPI
 
 from dual_mode_streaming.errors import ModelError
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.llm import Finish, LlamaModel, Message, Request, Sampling, Text, Upstream, Usage, llm_router
 from dual_mode_streaming.llm.fold import fold_all
+from dual_mode_streaming.testing import live_server
 from needs import lacking
 
 GIVE_UP = 60.0
@@ -115,7 +115,7 @@ def test_it_says_what_is_missing(monkeypatch):
 def direct(model):
     app = FastAPI()
     app.include_router(llm_router(model))
-    with running(app) as url:
+    with live_server(app) as url:
         yield url
 
 
@@ -130,7 +130,7 @@ def proxied(model):
 
     app = FastAPI(lifespan=lifespan)
     app.include_router(llm_router(Upstream(client)))
-    with running(app) as url:
+    with live_server(app) as url:
         yield url
 
 

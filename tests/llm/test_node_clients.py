@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.llm import Script, Simulator, llm_router
 from dual_mode_streaming.llm.requests import Tool
+from dual_mode_streaming.testing import live_server
 from llm.client_table import Report, keep
 from needs import lacking
 
@@ -126,7 +126,7 @@ def serving():
     async def opened():
         model.gate.set()
 
-    with running(app) as url:
+    with live_server(app) as url:
         yield Server(url, model.left)
 
 

@@ -15,8 +15,8 @@ import pytest
 from fastapi import FastAPI
 
 from dual_mode_streaming.errors import ModelError
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.llm import Script, Simulator, llm_router
+from dual_mode_streaming.testing import live_server
 from needs import lacking
 
 from .client_table import Report, keep, kept
@@ -66,7 +66,7 @@ class Model:
 def url():
     app = FastAPI()
     app.include_router(llm_router(Model()))
-    with running(app) as url:
+    with live_server(app) as url:
         yield url
 
 

@@ -16,7 +16,6 @@ from fastapi import Depends, FastAPI, HTTPException, Query
 from asgi import Call
 from dual_mode_streaming import Outcome, Streams
 from dual_mode_streaming.errors import ModelError
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.llm import (
     TIME_PER_OUTPUT_TOKEN,
     TIME_TO_FIRST_TOKEN,
@@ -35,6 +34,7 @@ from dual_mode_streaming.llm.fold import CompletionFold, fold_all
 from dual_mode_streaming.llm.kept import KeptAnswers
 from dual_mode_streaming.llm.serving import Asking, DialectResponse
 from dual_mode_streaming.options import Options
+from dual_mode_streaming.testing import live_server
 
 GIVE_UP = 10.0
 """Seconds after which a test that hangs is ended. No test needs a noticeable part of them."""
@@ -60,7 +60,7 @@ def scripted(request):
 def serving(model=None, **options):
     app = FastAPI()
     app.include_router(llm_router(Simulator(script=scripted) if model is None else model, **options))
-    with running(app) as url:
+    with live_server(app) as url:
         yield url
 
 

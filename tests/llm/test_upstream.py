@@ -14,8 +14,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.llm import Simulator, Upstream, llm_router
+from dual_mode_streaming.testing import live_server
 
 GIVE_UP = 10.0
 """Seconds after which a test that hangs is ended."""
@@ -33,7 +33,7 @@ def in_front_of(upstream, *, names=(), model=None, timeout=GIVE_UP):
 
     app = FastAPI(lifespan=lifespan)
     app.include_router(llm_router(Upstream(client, names=names, model=model)))
-    with running(app) as url:
+    with live_server(app) as url:
         yield url
 
 
@@ -119,7 +119,7 @@ def faulty():
 
 @pytest.fixture(scope="module")
 def url(faulty):
-    with running(faulty.app) as upstream, in_front_of(upstream) as url:
+    with live_server(faulty.app) as upstream, in_front_of(upstream) as url:
         yield url
 
 
@@ -227,7 +227,7 @@ def test_a_server_that_is_not_there_or_says_nothing(stream):
     with in_front_of("http://127.0.0.1:9") as url:
         answer = send(url, "any", stream=stream)
         assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_unreachable")
-    with running(Faulty().app) as upstream, in_front_of(upstream, timeout=0.05) as url:
+    with live_server(Faulty().app) as upstream, in_front_of(upstream, timeout=0.05) as url:
         answer = send(url, "silent", stream=stream)
         assert (answer.status_code, answer.json()["error"]["code"]) == (504, "upstream_timeout")
 
@@ -236,7 +236,7 @@ def test_a_server_that_is_not_there_or_says_nothing(stream):
 def test_a_client_that_leaves_ends_the_work_upstream(stream):
     faulty = Faulty()
     body = {"model": "endless", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-    with running(faulty.app) as upstream, in_front_of(upstream) as url:
+    with live_server(faulty.app) as upstream, in_front_of(upstream) as url:
         with httpx2.Client(timeout=httpx2.Timeout(GIVE_UP, read=GIVE_UP if stream else 0.2)) as client:
             try:
                 with client.stream("POST", f"{url}/v1/chat/completions", json=body) as answer:
@@ -247,7 +247,7 @@ def test_a_client_that_leaves_ends_the_work_upstream(stream):
 
 
 def test_names_are_ours_or_the_server_s(faulty):
-    with running(faulty.app) as upstream, in_front_of(upstream, names=["ours"], model="fine") as url:
+    with live_server(faulty.app) as upstream, in_front_of(upstream, names=["ours"], model="fine") as url:
         assert send(url, "ours").status_code == 200
         assert faulty.seen[-1][0]["model"] == "fine"
         assert send(url, "fine").status_code == 404
@@ -262,7 +262,7 @@ def test_two_of_ours_in_a_row_say_what_one_says():
     app.include_router(llm_router(Simulator()))
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {}}}}}]
     ask = {"model": "simulator", "messages": [{"role": "user", "content": "Hi"}]}
-    with running(app) as direct, in_front_of(direct) as chained:
+    with live_server(app) as direct, in_front_of(direct) as chained:
         answers = []
         for url in (direct, chained):
             with openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:

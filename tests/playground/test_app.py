@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import html
-import io
 import json
-import re
 import socket
 import sqlite3
 import threading
@@ -18,7 +15,7 @@ import uvicorn
 from openapi_spec_validator import validate
 
 from dual_mode_streaming.playground import app as module
-from dual_mode_streaming.playground import imports
+from dual_mode_streaming.playground import endpoints, imports
 from dual_mode_streaming.playground.app import create_app
 
 MODES = {
@@ -193,7 +190,7 @@ def imports_ended(monkeypatch) -> Iterator[threading.Event]:
     """Tells when an import has let go of its file. Its database must be closed by then."""
     ended = threading.Event()
     closed: list[bool] = []
-    receive, connect = module.receive_upload, sqlite3.connect
+    receive, connect = endpoints.receive_upload, sqlite3.connect
 
     class Connection(sqlite3.Connection):
         def close(self) -> None:
@@ -208,7 +205,7 @@ def imports_ended(monkeypatch) -> Iterator[threading.Event]:
         ended.databases_closed = len(closed)
         ended.set()
 
-    monkeypatch.setattr(module, "receive_upload", spy)
+    monkeypatch.setattr(endpoints, "receive_upload", spy)
     monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=Connection, **options))
     return ended
 
@@ -304,41 +301,6 @@ def test_the_demo_has_a_language_model(client):
 def test_without_the_real_model_the_demo_has_a_simulated_one(monkeypatch):
     monkeypatch.setattr(module.LlamaModel, "available", lambda: False)
     assert list(module.language_model().names) == ["demo", "simulator"]
-
-
-def test_the_page_needs_nothing_but_itself(client):
-    page = client.get("/")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-    linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert {"static/style.css", "static/page.js", "static/icon.svg"} <= set(linked)
-    for path in linked:
-        assert client.get(f"/{path}").status_code == 200
-    assert not re.search(r"<style|\sstyle=|\son\w+=|<script>", page.text)
-    style, script = client.get("/static/style.css").text, client.get("/static/page.js").text
-    assert "http" not in style
-    assert set(re.findall(r"https?://[\w.:]+", page.text + script)) == {"http://localhost:8000"}
-
-
-def test_the_commands_on_the_page_work(client):
-    page = client.get("/").text
-    commands = [html.unescape(found) for found in re.findall(r"<pre[^>]*><code>(curl .*?)</code>", page)]
-    assert len(commands) == 9
-    for command in commands:
-        (url,) = re.findall(r"'http://localhost:8000(/[^']*)'", command)
-        accept = re.findall(r"-H 'Accept: ([^']+)'", command)
-        if "-F file=@" in command:
-            body = {"files": {"file": io.BytesIO(CSV)}}
-        else:
-            body = {"content": CSV} if "-T" in command else {}
-        response = client.request(
-            "POST" if body else "GET",
-            url.replace("seconds=3", "seconds=0.05&interval=0.05"),
-            headers={"accept": accept[0] if accept else "*/*"},
-            **body,
-        )
-        assert response.status_code == 200
-        assert response.headers["content-type"].startswith(accept[0] if accept else "application/json")
 
 
 def test_each_application_is_its_own():

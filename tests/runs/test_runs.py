@@ -6,9 +6,9 @@ import logging
 import pytest
 
 from dual_mode_streaming import Channel, Outcome, Runs, ServerSentEvent, concat, errors, last
-from dual_mode_streaming.producing import NEWEST
+from dual_mode_streaming.runs.producing import NEWEST
+from dual_mode_streaming.runs.workers import several_workers
 from dual_mode_streaming.stores import Limits, MemoryStore, NewRun, Record, RunState, SQLiteStore
-from dual_mode_streaming.workers import several_workers
 from runs.work import Shaky, Steps, followed, numbers, until
 
 
@@ -57,6 +57,7 @@ async def test_a_run_is_followed_from_its_beginning_by_whoever_comes_when(store)
 
 @pytest.mark.asyncio
 async def test_what_a_source_has_ready_travels_in_one_append(monkeypatch):
+    monkeypatch.setattr("dual_mode_streaming.pace.monotonic", lambda: 0.0)  # however slow the machine is
     store = MemoryStore()
     appends = []
 

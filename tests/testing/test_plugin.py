@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dual_mode_streaming.testing import live_server
+
 ROOT = Path(__file__).parents[2]
 PLUGIN = "dual_mode_streaming.pytest_plugin"
 
@@ -89,7 +91,7 @@ def test_the_plugin_loads_nothing_before_a_fixture_is_used():
     code = f"import sys; import {PLUGIN}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     ours = {name for name in loaded.stdout.split() if name.startswith("dual_mode_streaming")}
-    assert ours == {"dual_mode_streaming", PLUGIN}
+    assert ours == {"dual_mode_streaming", "dual_mode_streaming.lazy", PLUGIN}
     assert not {"httpx2", "starlette", "anyio", "uvicorn"} & set(loaded.stdout.split())
 
 
@@ -108,3 +110,13 @@ def test_the_kit_names_what_it_has():
     assert set(kit.__all__) <= set(dir(kit))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = kit.nothing
+
+
+def test_a_server_that_does_not_start_says_so():
+    async def app(scope, receive, send):
+        assert scope["type"] == "lifespan"
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    with pytest.raises(RuntimeError, match="did not start"), live_server(app):
+        pass

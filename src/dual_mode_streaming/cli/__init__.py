@@ -79,11 +79,12 @@ def _describe_serve(commands: "Typer") -> None:
         drain: Annotated[
             int, typer.Option(min=0, help="Seconds that open responses have to end when the server stops.")
         ] = 5,
+        browse: Annotated[bool, typer.Option("--open", help="Open a browser there.")] = False,
     ) -> None:
         """Serve an ASGI application, by default the demo, until Ctrl-C."""
         from .serving import serve as run
 
-        run(app, host=host, port=port, workers=workers, reload=reload, drain=drain)
+        run(app, host=host, port=port, workers=workers, reload=reload, drain=drain, browse=browse)
 
 
 def _describe_tail(commands: "Typer") -> None:

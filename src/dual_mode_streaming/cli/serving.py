@@ -10,7 +10,9 @@ import errno
 import os
 import socket
 import sys
+import threading
 import traceback
+import webbrowser
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -33,7 +35,7 @@ TRIES = (
 )
 
 
-def serve(target: str | None, *, host: str, port: int, workers: int, reload: bool, drain: int) -> None:
+def serve(target: str | None, *, host: str, port: int, workers: int, reload: bool, drain: int, browse: bool) -> None:
     """Serve until a signal says to stop.
 
     Args:
@@ -43,11 +45,14 @@ def serve(target: str | None, *, host: str, port: int, workers: int, reload: boo
         workers: How many processes serve.
         reload: Start anew when a file changes. There is one process then.
         drain: Seconds that open responses have to end when the server stops.
+        browse: Open a browser there.
     """
     import uvicorn
     from uvicorn.supervisors import ChangeReload, Multiprocess
 
     target = target or DEMO
+    if target == DEMO and workers > 1:
+        fail("the demo keeps its runs and channels in one process; leave --workers out")
     if reload and workers > 1:
         fail("--reload is for one process, and --workers asks for several; leave one of them out")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109  a string; where users have their modules
@@ -71,7 +76,13 @@ def serve(target: str | None, *, host: str, port: int, workers: int, reload: boo
     # After the fact: uvicorn looks for files to watch only if it is given a name. A new process has to import the
     # application anew.
     config.app = partial(_drained, target if reload or workers > 1 else application, drain)
-    _greet(f"http://{in_url(host)}:{config.port}", DEMO_PATH if target == DEMO else _path_to_try(application))
+    base = f"http://{in_url(host)}:{config.port}"
+    if target == DEMO:
+        _greet(base, DEMO_PATH, "The playground is at")
+    else:
+        _greet(base, _path_to_try(application), "Serving on")
+    if browse:
+        _browse(base)
     server = uvicorn.Server(config)
     try:
         if reload:
@@ -149,11 +160,24 @@ def in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _greet(base: str, path: str) -> None:
+def _browse(base: str) -> None:
+    """Open a browser. The port listens already, so it waits until the server answers.
+
+    In a thread, because a browser in a terminal comes back only when it is closed.
+    """
+
+    def attempt() -> None:
+        if not webbrowser.open(base):
+            sys.stderr.write(f"dual-mode: no browser was found; open {base} yourself\n")
+
+    threading.Thread(target=attempt, daemon=True).start()
+
+
+def _greet(base: str, path: str, what: str) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"\n  Serving on [bold]{base}[/bold] (Ctrl-C stops it)\n")
-    for what, command in TRIES:
-        console.print(f"  {what}", style="dim")
+    console.print(f"\n  {what} [bold]{base}[/bold] (Ctrl-C stops it)\n")
+    for said, command in TRIES:
+        console.print(f"  {said}", style="dim")
         console.print(f"    {command.format(url=base + path)}\n", style="cyan", markup=False)

@@ -19,8 +19,8 @@ from fastapi import FastAPI, HTTPException
 from rich.console import Console
 
 from dual_mode_streaming import ServerSentEvent, dual_mode
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.sse import SSEDecoder
+from dual_mode_streaming.testing import live_server
 
 PAUSE = 0.1
 
@@ -141,7 +141,7 @@ def read_diary(began: float) -> None:
 
 def main() -> None:
     """Start the server and be its clients."""
-    with running(app) as url, httpx2.Client(base_url=url) as client:
+    with live_server(app) as url, httpx2.Client(base_url=url) as client:
         heading("1. One generator, three answers: two streams, and everything at once")
         watch(client, "/events", "text/event-stream")
         watch(client, "/events", "application/x-ndjson")

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dual_mode_streaming import DualModeResponse, ResponseMode, detect_mode, dual_mode, errors
-from dual_mode_streaming.examples._server import running
+from dual_mode_streaming.testing import live_server
 
 app = FastAPI()
 console = Console(highlight=False)
@@ -128,7 +128,7 @@ def add_row(table: Table, ask: Ask, response: httpx2.Response) -> None:
 
 def main() -> None:
     """Start the server and send it every request of the table."""
-    with running(app) as url, httpx2.Client(base_url=url) as client:
+    with live_server(app) as url, httpx2.Client(base_url=url) as client:
         heading("1. GET /data, one generator: what was asked, and what came")
         table = Table("Accept", "query", "answer", "media type", "why", "substring test", box=box.SIMPLE_HEAD)
         vary = set()

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from dual_mode_streaming import Outcome
-from dual_mode_streaming.examples._server import running
 from dual_mode_streaming.llm import Completion, LlamaModel, Model, Request, Script, Simulator, Timings, llm_router
+from dual_mode_streaming.testing import live_server
 
 console = Console(highlight=False)
 if not console.is_terminal:
@@ -134,7 +134,10 @@ def asking(url: str) -> openai.OpenAI:
 def main() -> None:
     """Start a server for each model, and ask it."""
     measured: SimpleQueue[Timings] = SimpleQueue()
-    with running(serving(Simulator(pace=0.02, first_token=0.1, script=script), measured)) as url, asking(url) as client:
+    with (
+        live_server(serving(Simulator(pace=0.02, first_token=0.1, script=script), measured)) as url,
+        asking(url) as client,
+    ):
         heading("1. OpenAI's client and a simulated model, in both modes")
         show_both_modes(client, "simulator", measured)
         heading("2. The same model in the words of other vendors")
@@ -146,7 +149,7 @@ def main() -> None:
     if LlamaModel.available():
         model = LlamaModel()
         measured = SimpleQueue()
-        with running(serving(model, measured)) as url, asking(url) as client:
+        with live_server(serving(model, measured)) as url, asking(url) as client:
             show_both_modes(client, model.names[0], measured)
     else:
         console.print("  It is not installed. `make local-model` installs it (127 MB).")

@@ -21,10 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dual_mode_streaming import Channel, ServerSentEvent, errors
-from dual_mode_streaming.channels import Policy
+from dual_mode_streaming.channels import Policy, Subscription
 from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.sse import encode_event
-from dual_mode_streaming.subscriptions import Subscription
 
 console = Console(highlight=False)
 if not console.is_terminal:
@@ -32,7 +31,9 @@ if not console.is_terminal:
 
 TICKS = 40
 PER_TICK = 200
-"""How many readings the producer has in a tick. Each is about a kilobyte, so a run is 8 MB."""
+"""How many readings the producer has in a tick."""
+SIZE = 1000
+"""About how many bytes a reading has, so a run is 8 MB."""
 ROOM = 2000
 """How many of them may wait for the reader."""
 BYTES = 1_000_000
@@ -48,7 +49,7 @@ def appetite(tick: int) -> int:
 
 def reading(number: int) -> dict[str, Any]:
     """Give a reading of one of the sensors."""
-    return {"sensor": number * 7 % SENSORS, "number": number, "trace": "x" * 960}
+    return {"sensor": number * 7 % SENSORS, "number": number, "trace": "x" * (SIZE - 40)}
 
 
 @dataclass
@@ -144,7 +145,7 @@ def main() -> None:
     after = process.memory_info().rss
 
     total = PER_TICK * TICKS
-    heading(f"1. {total} readings, {total // 1000} MB. The reader may be {BYTES // 1000} kB behind")
+    heading(f"1. {total} readings, {total * SIZE // 10**6} MB. The reader may be {BYTES // 1000} kB behind")
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("policy", no_wrap=True)
     for column in ("published", "delivered", "dropped", "conflated", "most kB"):
@@ -167,10 +168,10 @@ def main() -> None:
             console.print(f"  [cyan]{policy:12}[/]{'   '.join(filter(None, lines))}")
     console.print(f"  [cyan]{'disconnect':12}[/]{scenes['disconnect'].evicted}", soft_wrap=True)
 
-    heading(f"3. Memory after {len(scenes)} runs of {total // 1000} MB each")
+    heading(f"3. Memory after {len(scenes)} runs of {total * SIZE // 10**6} MB each")
     console.print(f"  {before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB after")
     # The allocator keeps some of what it had at its fullest. What is not bounded would keep all that was published.
-    flat = after - before < len(scenes) * total / 2
+    flat = after - before < len(scenes) * total * SIZE / 2
     console.print("  [green]it stayed flat[/]" if flat else "  [red]it grew[/]")
 
 

@@ -66,7 +66,7 @@ class Desk:
 
     def answer(self, asking: Asking) -> DialectResponse:
         """Answer in the mode that was asked for."""
-        return DialectResponse(asking, self.events(asking), self.options, on_finish=self.on_finish)
+        return DialectResponse(asking, self.events(asking), self.options, on_finish=self.on_finish, asks_model=True)
 
     def keep(self, key: str, asking: Asking, http: HTTPRequest) -> Kept:
         """Begin to work on an answer that goes on without its client."""

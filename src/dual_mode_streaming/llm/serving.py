@@ -80,6 +80,7 @@ class DialectResponse(DualModeResponse):
         events: What the model says: anything that is a source.
         options: The options of the response, with a `CompletionFold`. What concerns the mode does not count.
         on_finish: Told of the end, in both modes.
+        asks_model: Whether the model works for this answer alone; otherwise it follows work that is told of elsewhere.
         renderer: Writes the stream; None for the dialect's usual one.
     """
 
@@ -90,6 +91,7 @@ class DialectResponse(DualModeResponse):
         options: Options,
         *,
         on_finish: OnAnswer | None = None,
+        asks_model: bool = False,
         renderer: Renderer | None = None,
     ) -> None:
         dialect, request = asking.dialect, asking.request
@@ -109,6 +111,7 @@ class DialectResponse(DualModeResponse):
         self.raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
         self.asking = asking
         self.renderer = renderer
+        self._asks_model = asks_model
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send, *, in_plain_form: bool = False) -> None:
         asking = self.asking
@@ -119,7 +122,9 @@ class DialectResponse(DualModeResponse):
         try:
             registry = registry_of(scope, self.options.streams)
             if registry is not None:
-                entry = registry.admit(scope, streams=streams)
+                entry = registry.admit(scope, streams=streams, media_type=kind)
+                if entry.observed is not None:
+                    self._note_model(entry.observed.notes)
             source = open_source(self.source)
         except DualModeError as error:
             await close_source(self.source)
@@ -136,6 +141,24 @@ class DialectResponse(DualModeResponse):
         finally:
             if entry is not None:
                 entry.leave()
+
+    def _note_model(self, notes: dict[str, Any]) -> None:
+        """Let observers know of the model, by the names of OpenTelemetry's conventions."""
+        asking, hook = self.asking, self.options.on_finish
+        notes["gen_ai.operation.name"] = "chat"
+        notes["gen_ai.request.model"] = asking.stamp.model
+        notes["dual_mode.dialect"] = asking.dialect.name
+        if not self._asks_model:
+            return
+
+        def finished(outcome: Outcome, said: Completion) -> Awaitable[None] | None:
+            notes.update(asking.meter.timings(said).by_name)
+            if said.usage is not None:
+                notes["gen_ai.usage.input_tokens"] = said.usage.input_tokens or 0
+                notes["gen_ai.usage.output_tokens"] = said.usage.output_tokens or 0
+            return None if hook is None else hook(outcome, said)
+
+        self.options.on_finish = finished
 
 
 def refusal(

@@ -16,7 +16,9 @@ from .fold import Completion
 __all__ = ["REQUEST_DURATION", "TIME_PER_OUTPUT_TOKEN", "TIME_TO_FIRST_TOKEN", "Meter", "Timings"]
 
 TIME_TO_FIRST_TOKEN = "gen_ai.server.time_to_first_token"  # noqa: S105  the name of a measurement
+"""The name under which OpenTelemetry's conventions record `Timings.time_to_first_token`."""
 TIME_PER_OUTPUT_TOKEN = "gen_ai.server.time_per_output_token"  # noqa: S105
+"""The name under which OpenTelemetry's conventions record `Timings.time_per_output_token`."""
 REQUEST_DURATION = "gen_ai.server.request.duration"
 
 

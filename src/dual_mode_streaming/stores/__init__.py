@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dual_mode_streaming.lazy import names_on_first_use
 
 if TYPE_CHECKING:
     from .base import Head, Limits, NewRun, Record, RunState, Store, Watch
@@ -40,13 +41,4 @@ _HOMES = {
     "Watch": "base",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = globals()[name] = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = names_on_first_use(globals(), _HOMES)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from starlette.types import ASGIApp
 
@@ -24,12 +25,20 @@ def live_server(app: ASGIApp) -> Iterator[str]:
     import uvicorn
 
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
-    # Port 0 lets the system choose a free one. The socket listens from here on, so nobody has to wait for the server:
-    # a client that is faster than it stands in the queue.
+
+    def serve() -> None:
+        with suppress(SystemExit):  # by which uvicorn says that the application's lifespan failed
+            server.run([listener])
+
+    # Port 0 lets the system choose a free one.
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
-        thread = threading.Thread(target=server.run, args=([listener],))
+        thread = threading.Thread(target=serve)
         thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.001)  # uvicorn says it in no other way
+        if not thread.is_alive():
+            raise RuntimeError("The application did not start; its own log says why.")
         try:
             yield f"http://{host}:{port}"
         finally:

@@ -1,0 +1,1 @@
+"""The checks of the exercises, one module each. They are plain pytest functions; `expecting.py` says how they speak."""

@@ -1,0 +1,1 @@
+"""The exercises with all tasks solved. Read them after you have tried."""
