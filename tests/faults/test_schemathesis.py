@@ -20,7 +20,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
-from dual_mode_streaming.examples._server import running
+from dual_mode_streaming.testing import live_server
 from dual_mode_streaming.llm import Simulator
 from dual_mode_streaming.playground.app import create_app
 
@@ -42,7 +42,7 @@ COMPLETE = {
 def schema():
     app = create_app(Simulator())
     app.openapi_version = "3.2.0"  # older versions have no word for the items of a stream
-    with running(app) as url:
+    with live_server(app) as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
