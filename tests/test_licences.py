@@ -20,8 +20,12 @@ PERMISSIVE = re.compile(r"MIT|MIT-CMU|BSD(-[23]-Clause)?|Apache(-2\.0)?|MPL-2\.0
 
 
 FLOOR = {
-    **{"python_version": "3.11", "python_full_version": "3.11.9", "implementation_name": "cpython"},
-    **{"platform_python_implementation": "CPython", "sys_platform": "linux", "os_name": "posix"},
+    "python_version": "3.11",
+    "python_full_version": "3.11.9",
+    "implementation_name": "cpython",
+    "platform_python_implementation": "CPython",
+    "sys_platform": "linux",
+    "os_name": "posix",
     "platform_system": "Linux",
 }
 """Where the table is for: it must not depend on where it is made."""

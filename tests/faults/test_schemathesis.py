@@ -20,9 +20,9 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
-from dual_mode_streaming.testing import live_server
 from dual_mode_streaming.llm import Simulator
 from dual_mode_streaming.playground.app import create_app
+from dual_mode_streaming.testing import live_server
 
 EXAMPLES = 12
 """Requests for each operation and mode."""
