@@ -34,7 +34,7 @@ node-clients: tests/llm/node/node_modules/.installed ## install clients of langu
 client-table: .venv/.dev llm-clients node-clients ## write docs/llm-clients.md anew, by running the clients
 	REWRITE_CLIENT_TABLE=1 $(PY) -m pytest -q tests/llm/test_*_clients.py
 
-run: .venv/.run ## start the demo application
+run: .venv/.run ## start the demo and its playground
 	@$(BIN)/dual-mode serve
 
 examples: .venv/.run ## run all examples, one after the other, and say how they went

@@ -158,8 +158,11 @@ def _note_end(exercise: Exercise, report: Report, running: dict[str, Any]) -> No
     elif running["inside"]:
         why = "Your code never comes back from here: it is a loop without an end, or one that never awaits."
     else:
-        why = "Your code never comes back from what it calls here. It blocks, or goes on without end."
-    problem = Problem("endless", why, line=running.get("endless"))
+        why = (
+            "Your code never comes back from what it calls here. It blocks, or goes on without end. An `await` that "
+            "never has to wait, as for an Event that stays set, lets nothing else run either."
+        )
+    problem = Problem("endless", why, running.get("began", ""), line=running.get("endless"))
     if "task" not in running:
         report.trouble = problem
         return

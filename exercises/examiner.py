@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -42,6 +43,16 @@ REST = 6.0
 """Seconds after which a step that does not move is taken for one that sits in a call that blocks."""
 MOVES = 0.05
 """Seconds of the processor that a step uses if it moves. On a busy machine it takes a while to get them."""
+
+
+WAITS = "What has to wait for its items is read with `async for`, and has neither a length nor an index."
+BEHIND = {
+    "is not iterable": WAITS,
+    "is not subscriptable": WAITS,
+    "got coroutine": "A function with `async def` and without `yield` gives a coroutine, which is to be awaited.",
+    "can't be used in 'await' expression": "An async generator is not awaited. Its items are read with `async for`.",
+}
+"""What often is behind an error, by words of its text."""
 
 
 class Blocking(Exception):
@@ -107,6 +118,7 @@ class Examination:
 
     def __init__(self, path: Path, module: ModuleType, report: TextIO, watchdog: Watchdog) -> None:
         self._path, self._module, self._report, self._watchdog = path, module, report, watchdog
+        self._warnings: list[warnings.WarningMessage] | None = []
 
     @pytest.fixture
     def exercise(self) -> Learner:
@@ -116,7 +128,7 @@ class Examination:
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
         """Run a check, and bound it."""
         given = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
-        with self._watchdog.watch(WORK):
+        with self._watchdog.watch(WORK), warnings.catch_warnings(record=True, action="always") as self._warnings:
             made = pyfuncitem.obj(**given)
             if inspect.iscoroutine(made):
                 stillness.run(made, lambda: waiting_line(self._path))
@@ -124,7 +136,11 @@ class Examination:
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Report which check begins."""
-        write(self._report, began=item.name, task=task_of(item))
+        write(self._report, began=in_words(item), task=task_of(item))
+
+    def _not_awaited(self) -> set[str]:
+        """Give what was said of coroutines that nobody has awaited."""
+        return {str(one.message) for one in self._warnings or () if "was never awaited" in str(one.message)}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
@@ -134,8 +150,15 @@ class Examination:
             problem = None if call.excinfo is None else problem_of(call.excinfo.value, self._path)
             if problem is not None:
                 problem["printed"] = report.capstdout
-            write(self._report, check=item.name, task=task_of(item), problem=problem)
+                problem["why"] += "".join(f" Besides: {text}; an `await` is missing." for text in self._not_awaited())
+                problem.setdefault("did", in_words(item))
+            write(self._report, check=in_words(item), task=task_of(item), problem=problem)
         return report
+
+
+def in_words(check: pytest.Item) -> str:
+    """Give the name of a check as a sentence."""
+    return check.name.removeprefix("check_").replace("_", " ")
 
 
 def task_of(check: pytest.Item) -> int:
@@ -165,7 +188,8 @@ def problem_of(error: BaseException, path: Path) -> dict[str, Any]:
     if isinstance(error, Blocking):
         why = f"{error} stops the whole event loop: no other request of the server can go on meanwhile."
         return {"kind": "blocking", "why": why, "line": line}
-    what = "".join(traceback.format_exception_only(error)).strip()
+    what = f"{type(error).__name__}: {error}".removesuffix(": ")
+    what += next((f". {cause}" for words, cause in BEHIND.items() if words in what), "")
     if line is not None:
         kind = "import" if isinstance(error, ImportError) else "raised"
         return {"kind": kind, "why": what, "line": line}

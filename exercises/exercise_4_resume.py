@@ -149,9 +149,9 @@ class Follower:
     # TODO 5: take each event once, and notice what is missing.
     #
     # `take` is given every event that arrives, over as many connections as it takes. One whose number it has already
-    # seen is dropped. One that leaves a number out, or has no number of this epoch, means that something is missing:
-    # raise Gap, and keep what there was. The others are taken: remember the number, and keep the data in `items`. The
-    # event with the name "done" is no item; it makes the follower `complete`.
+    # seen is dropped. One that leaves a number out, or has no id of this epoch (`event.id` may be None), means that
+    # something is missing: raise Gap, and keep what there was. The others are taken: remember the number, and keep the
+    # data in `items`. The event with the name "done" is no item; it makes the follower `complete`.
     #
     # Read docs/client.md#when-a-stream-breaks
     def take(self, event: ServerSentEvent) -> None:

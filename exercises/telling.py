@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from exercises.checking import Problem, Report
@@ -42,12 +41,10 @@ class Teller:
         self._full, self._empty = ("#", ".") if plain else ("█", "░")
 
     def _say(self, text: str | Text = "", style: str = "", indent: int = 0) -> None:
-        if not text:
-            self._console.print()
-            return
-        self._console.print(
-            Padding(Text(text, style) if isinstance(text, str) else text, (0, 0, 0, indent), expand=False)
-        )
+        content = Text(text, style) if isinstance(text, str) else text
+        for line in content.wrap(self._console, self._console.width - indent) or [content]:
+            line.rstrip()
+            self._console.print(Text(" " * indent).append(line), soft_wrap=True)
 
     def found(self, exercise: Exercise, report: Report) -> bool:
         """Tell the lowest task that is not solved, then the progress. Give whether all are solved."""
@@ -81,6 +78,7 @@ class Teller:
         self._say()
         if problem.kind in SAYS and problem.line:
             self._code(exercise.file, problem)
+            self._say()
         for name, value in (("checked", problem.did), ("returned", problem.got), ("expected", problem.expected)):
             if value:
                 self._row(name, value, {"returned": "red", "expected": "green"}.get(name, ""))

@@ -120,6 +120,15 @@ async def accept_text(module):
         return [(await client.get("/mode", headers={"Accept": accept})).json() for accept in asked]
 
 
+@shows(broken="no JSON", fixed={"data": [{"text": "Hello"}, {"text": "you"}]})
+async def default_stream(module):
+    async with client_of(module) as client:
+        try:
+            return (await client.get("/answer")).json()
+        except ValueError:
+            return "no JSON"
+
+
 @shows(broken="law 1: the first difference is at $.data[0].price", fixed="no difference")
 async def two_paths(module):
     try:
@@ -334,6 +343,14 @@ async def next_event(pieces):
         for event in decoder.feed(piece.encode()):
             return event
     raise AssertionError("the stream has ended")
+
+
+@shows(broken="all at once", fixed="spread")
+async def same_moment(module):
+    async with client_of(module) as client:
+        bodies = [(await client.get("/ticks", headers=SSE)).text for _ in range(20)]
+    times = {re.findall(r"retry: (\d+)", body)[0] for body in bodies}
+    return "all at once" if len(times) == 1 else "spread"  # twenty equal draws of 4001 do not happen
 
 
 @shows(broken=(200, 2), fixed=(204, 1))

@@ -8,7 +8,7 @@ import pytest
 
 from dual_mode_streaming import DualModeResponse, ResponseMode, Streams, collect, last
 from dual_mode_streaming.errors import ItemInvalid
-from dual_mode_streaming.options import Options
+from dual_mode_streaming.options import GivenOptions, Options
 
 NOT_NEGATIVE = ["commit_after", "close_timeout", "linger"]
 ABOVE_ZERO = ["heartbeat", "deadline", "idle_timeout", "send_timeout", "max_item_bytes", "batch_max_items"]
@@ -47,6 +47,10 @@ def test_the_response_has_the_same_options_with_the_same_defaults():
     assert {name: theirs[name].default for name in parameters(Options)} == {
         name: parameter.default for name, parameter in parameters(Options).items()
     }
+
+
+def test_type_checkers_know_the_same_options():
+    assert list(GivenOptions.__annotations__) == list(parameters(Options))
 
 
 OTHERS = {

@@ -37,7 +37,8 @@ LINES = {
         "stores._frames stores._nats_messages stores._redis_scripts"
     ),
     5: (
-        "answers batch stream pushed plain_life plain refusals exchange streaming decorator drained client client.base "
+        "answers heads batch stream pushed plain_life plain refusals exchange streaming decorator drained client "
+        "client.base "
         "client.async_stream client.sync_stream client.async_client client.sync_client llm.dialects "
         "llm.models llm.timings llm.shaping llm.serving llm.kept"
     ),

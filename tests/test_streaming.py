@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import threading
+import time
 
 import anyio
 import anyio.to_thread
@@ -20,6 +21,7 @@ from starlette.routing import Route
 
 from asgi import Call
 from dual_mode_streaming import DualModeResponse, Outcome, ServerSentEvent, concat, errors, last, stream, to_list
+from dual_mode_streaming.lifecycle import STALL
 from dual_mode_streaming.pace import TURN_SECONDS
 from dual_mode_streaming.sse import SSEDecoder
 
@@ -591,6 +593,29 @@ async def test_a_websocket_is_refused_clearly():
     assert (extended.messages[0]["status"], json.loads(extended.body)["code"]) == (400, "not_a_websocket")
     with pytest.raises(TypeError, match="lifespan"):
         await Call(respond(items(1)), server_type="lifespan").run()
+
+
+@pytest.mark.asyncio
+async def test_a_source_is_not_left_behind_because_the_event_loop_stood_still(caplog):
+    closed = asyncio.Event()
+
+    async def source():
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        finally:
+            # Somebody blocks the loop. The clock of the clean-up runs on, the clean-up cannot.
+            asyncio.get_running_loop().call_soon(time.sleep, STALL + 0.1)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            closed.set()
+
+    call = Call(respond(source(), close_timeout=0.01), headers=SSE).begin()
+    await call.until(lambda: b"data: 1" in call.body)
+    call.leave()
+    await call.end()
+    assert closed.is_set()
+    assert caplog.messages == []
 
 
 # --- the status window and the heartbeat ---------------------------------------------------------------

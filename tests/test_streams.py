@@ -14,7 +14,7 @@ import trio
 import uvloop
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -329,6 +329,7 @@ def test_two_applications_in_one_process_know_nothing_of_each_other():
 ENDS = ("done", "error", "late error", "client gone", "cancelled", "deadline", "drained", "send fails")
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(ENDS), st.sampled_from([SSE, NDJSON, BATCH])), max_size=12))
 def test_whoever_was_admitted_leaves_once(plan):
     """Whatever happens to responses, `opened` is the sum of `outcomes` and `open`."""

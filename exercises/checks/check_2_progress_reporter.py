@@ -115,6 +115,13 @@ async def check_the_result_comes_last(exercise: Any) -> None:
     equal(
         f"(data, name) of the events of {did}", events, [*PROGRESS, RESULT], "All of the progress, and then the result."
     )
+    fewer = [plain(event) for event in await collected(did, exercise.report(given(*ROWS[:2]), 3))]
+    equal(
+        "the last event of report(two rows, 3)",
+        fewer[-1:],
+        [({"imported": 2}, "result")],
+        "Three rows were promised, and two came. The result is what was imported.",
+    )
 
 
 @task(2)

@@ -7,6 +7,7 @@ import json
 import logging
 import random
 from collections.abc import AsyncIterator
+from copy import deepcopy
 from typing import Any
 
 from dual_mode_streaming import ServerSentEvent, errors
@@ -153,7 +154,7 @@ TWICE = (
 async def check_the_usage_comes_last(exercise: Any) -> None:
     bills: list[Any] = []
     did = "metered(three tokens, 'What is a river?', record)"
-    came = await collected(did, exercise.metered(given(*THREE), PROMPT, bills.append))
+    came = await collected(did, exercise.metered(given(*deepcopy(THREE)), PROMPT, bills.append))
     equal(
         f"the first chunks of {did}", deltas(came[: len(THREE)]), deltas(THREE), "All chunks are passed on as they are."
     )
@@ -170,7 +171,7 @@ async def check_the_usage_comes_last(exercise: Any) -> None:
 @task(3)
 async def check_who_leaves_pays_too(exercise: Any) -> None:
     bills: list[Any] = []
-    events = given(*THREE)
+    events = given(*deepcopy(THREE))
     passing = source("metered(...)", exercise.metered(events, PROMPT, bills.append))
     for _ in range(3):
         await anext(passing, None)
@@ -197,7 +198,7 @@ async def check_who_leaves_pays_too(exercise: Any) -> None:
 async def check_a_failure_is_paid_too(exercise: Any) -> None:
     bills: list[Any] = []
     events = ManualSource()
-    events.give(*THREE[:2])
+    events.give(*deepcopy(THREE[:2]))
     events.crash()
     came: list[Any] = []
 

@@ -50,14 +50,18 @@ def shown(value: Any) -> str:
 
 def equal(did: str, got: Any, expected: Any, why: str) -> None:
     """Expect a value. `why` is told if another one came."""
-    if type(got) is not type(expected) or got != expected:
-        raise Broken(why, did=did, got=shown(got), expected=shown(expected))
+    if type(got) is not type(expected):
+        why = f"It is of the type {type(got).__name__}, and not {type(expected).__name__}. {why}"
+    elif got == expected:
+        return
+    raise Broken(why, did=did, got=shown(got), expected=shown(expected))
 
 
 def expect(holds: object, why: str, *, did: str = "", got: Any = None, expected: str = "") -> None:
-    """Expect that something holds."""
+    """Expect that something holds. What came instead is a value, or words that say it."""
     if not holds:
-        raise Broken(why, did=did, got="" if got is None else shown(got), expected=expected)
+        words = got if isinstance(got, str) else "" if got is None else shown(got)
+        raise Broken(why, did=did, got=words, expected=expected)
 
 
 def source(did: str, given: Any) -> AsyncIterator[Any]:

@@ -68,6 +68,7 @@ class Interpreter:
         size: The size of the block that is not finished yet.
         limit: The bound. Where there is none, a number that no size reaches.
         too_large: Whether a block was over the bound. Nothing can be read after that.
+        alike: Whether everything that was read lately was blocks of one line of data, and nothing else.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Interpreter:
         "_id",
         "_plain",
         "_retry_line",
+        "alike",
         "last_event_id",
         "limit",
         "retry",
@@ -93,6 +95,7 @@ class Interpreter:
         self.limit = sys.maxsize if limit is None else limit
         self.size = 0
         self.too_large = False
+        self.alike = False
         # The unfinished block. Between two blocks the id is `last_event_id` and the others are empty.
         self._data: list[bytes] = []
         self._event = ""
@@ -129,6 +132,7 @@ class Interpreter:
 
     def lines(self, lines: list[bytes], events: list[ServerSentEvent], limit: int) -> None:
         """Read complete lines, without their ends, as the standard does."""
+        self.alike = False
         size = self.size
         data = self._data
         for line in lines:
@@ -219,6 +223,7 @@ class Interpreter:
 
     def _blocks(self, text: str, events: list[ServerSentEvent]) -> None:
         """Read complete blocks of any kind."""
+        self.alike = False
         add = events.append
         for name, new_id, late_name, data, late_id, rest, line in self.BLOCK.findall(text):
             if line:

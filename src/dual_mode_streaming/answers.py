@@ -18,15 +18,12 @@ from .events import Outcome
 from .inbox import Inbox
 from .lifecycle import Life, logger
 from .options import Options
-from .pace import Pace
+from .pace import BURST_BYTES, Pace
 
 __all__ = ["BURST_BYTES", "Answer", "Head", "Voice", "check_size"]
 
 Head = Callable[[int | None], tuple[int, list[tuple[bytes, bytes]]]]
 """Gives the status and the headers of an answer, for a body of so many bytes if that is known."""
-
-BURST_BYTES = 65_536
-"""Larger sends are not cheaper, per byte."""
 
 
 class Voice:

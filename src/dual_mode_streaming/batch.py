@@ -20,7 +20,7 @@ from .folds import ListFold
 from .formats import checked_frame, event_value
 from .jsonbytes import encode_json
 from .options import Options
-from .pace import TURN_SECONDS, Pace
+from .pace import LOOK_EVERY, TURN_SECONDS, Pace
 from .sources import close_source
 from .tasks import current_task, gave_up
 
@@ -45,13 +45,14 @@ async def take_items(source: Any, items: list[Any], options: Options, late: list
         late: Empty as long as nobody needs more than the list. Holds the gathering from then on.
     """
     try:
-        left, began = LOOK_FIRST, monotonic()
+        left, looks, began = LOOK_FIRST, LOOK_FIRST, monotonic()
         async for item in source:
             items.append(item)
             left -= 1
             if not left:
                 if monotonic() - began < TURN_SECONDS:
-                    left = LOOK_FIRST  # nobody can have waited for a turn yet
+                    # Nobody can have waited for a turn yet. Cheap items are looked at less often.
+                    left = looks = min(looks * 2, LOOK_EVERY)
                 else:
                     gathering = _gathering(source, items, options, late)
                     left = gathering.look() or await gathering.pace.turn()

@@ -15,17 +15,14 @@ import typing
 from collections import abc
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, overload
+from types import AsyncGeneratorType
+from typing import Any, TypeVar, Unpack, overload
 
 from starlette.responses import Response
 
 from .events import ServerSentEvent
-from .folds import Fold
-from .lifecycle import OnFinish
-from .modes import ResponseMode
-from .options import Options
+from .options import GivenOptions, Options
 from .streaming import DualModeResponse
-from .streams import Streams
 
 __all__ = ["Declared", "declared", "dual_mode"]
 
@@ -70,29 +67,7 @@ def dual_mode(endpoint: Callable[..., Any], /) -> Decorated: ...
 
 
 @overload
-def dual_mode(
-    *,
-    fold: Fold[Any, Any] | Callable[[Any], Any] = ...,
-    mode: ResponseMode | str | None = ...,
-    stream_param: str | None = ...,
-    heartbeat: float | None = ...,
-    commit_after: float = ...,
-    on_disconnect: Literal["cancel", "finish"] = ...,
-    deadline: float | None = ...,
-    idle_timeout: float | None = ...,
-    send_timeout: float | None = ...,
-    close_timeout: float = ...,
-    linger: float = ...,
-    max_item_bytes: int | None = ...,
-    batch_max_items: int | None = ...,
-    batch_keepalive: bool = ...,
-    heartbeat_lines: bool = ...,
-    retry: tuple[int, int] | None = ...,
-    validate_items: Any = ...,
-    on_finish: OnFinish | None = ...,
-    streams: Streams | None = ...,
-    debug: bool = ...,
-) -> Callable[[Callable[..., Any]], Decorated]: ...
+def dual_mode(**options: Unpack[GivenOptions]) -> Callable[[Callable[..., Any]], Decorated]: ...
 
 
 def dual_mode(endpoint: Callable[..., Any] | None = None, /, **options: Any) -> Any:
@@ -142,13 +117,13 @@ def _decorate(endpoint: Callable[..., Any], given: Mapping[str, Any], names: Map
         (name for name, parameter in signature.parameters.items() if _is_response(parameter.annotation)), None
     )
 
-    new = DualModeResponse.__new__
+    new, plain_bytes = DualModeResponse.__new__, options.plain_bytes
 
     @functools.wraps(endpoint)
     async def respond(*args: Any, dual_mode_response: Response | None = None, **kwargs: Any) -> Response:
         stand_in = dual_mode_response if own_stand_in is None else kwargs.get(own_stand_in)
         content = endpoint(*args, **kwargs)
-        if content.__class__ is not types.AsyncGeneratorType:
+        if content.__class__ is not AsyncGeneratorType:
             if inspect.iscoroutine(content):
                 content = await content
             if isinstance(content, Response):
@@ -157,8 +132,12 @@ def _decorate(endpoint: Callable[..., Any], given: Mapping[str, Any], names: Map
         response = new(DualModeResponse)
         response.source = content
         response.options = options
+        response.status_code = 200
+        response.media_type = None
+        response.background = None
         response.raw_headers = []
         response.stand_in = stand_in
+        response.plain_bytes = plain_bytes if content.__class__ is AsyncGeneratorType else 0
         return response
 
     # FastAPI looks through `__wrapped__`, finds the generator there and streams it in its own way.

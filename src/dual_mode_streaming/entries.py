@@ -39,6 +39,7 @@ class Counts:
         refused: How many were not, for a limit or because the server is going down.
         items: How many items the sources gave, of responses that have ended.
         bytes: How many bytes of bodies were sent, of open ones too.
+        left_behind: How many sources did not close in time, and were left behind.
         outcomes: How many ended in each way.
     """
 
@@ -47,6 +48,7 @@ class Counts:
     refused: int = 0
     items: int = 0
     bytes: int = 0
+    left_behind: int = 0
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
 
 
@@ -81,6 +83,7 @@ class Entry:
         "_error",
         "_items",
         "_left",
+        "_left_behind",
         "_outcome",
         "_stop",
         "_told",
@@ -109,6 +112,7 @@ class Entry:
         self._outcome: Outcome | None = None
         self._items = 0
         self._error: BaseException | None = None
+        self._left_behind = False
         self._stop: Callable[[Draining], object] | None = None
         self._told: Draining | None = None
         counts.open += 1
@@ -145,11 +149,21 @@ class Entry:
             if self._stop is not None:
                 self._stop(self._told)
 
-    def ended(self, outcome: Outcome, items: int = 0, error: BaseException | None = None) -> None:
-        """Take note of how the response ended and how many items there were. It counts once it has left."""
+    def ended(
+        self, outcome: Outcome, items: int = 0, error: BaseException | None = None, *, left_behind: bool = False
+    ) -> None:
+        """Take note of how the response ended and how many items there were. It counts once it has left.
+
+        Args:
+            outcome: How it ended.
+            items: How many items there were.
+            error: What it ended with, for observers.
+            left_behind: Whether the source did not close in time.
+        """
         self._outcome = outcome
         self._items = items
         self._error = error
+        self._left_behind = left_behind
 
     def leave(self) -> None:
         """Be over. Without a word on its outcome the response counts as an error. A second call does nothing."""
@@ -159,9 +173,11 @@ class Entry:
         counts, outcome = self.counts, self._outcome or Outcome.ERROR
         counts.open -= 1
         counts.items += self._items
+        counts.left_behind += self._left_behind
         counts.outcomes[outcome] += 1
         left(self)
         if self.observed is not None:
+            self.observed.left_behind = self._left_behind
             self.observed.is_over(outcome, self._items, self._error)
 
     def __enter__(self) -> Self:

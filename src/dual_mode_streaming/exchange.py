@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from .answers import BURST_BYTES, Answer
@@ -20,10 +19,10 @@ from .entries import Entry
 from .errors import DualModeError, StreamAborted, problem_from
 from .events import Outcome
 from .formats import Format, format_for
-from .headers import check_forged
+from .heads import Headers, SetByAuthor, head_of
 from .inbox import Inbox, may_have_body
 from .lifecycle import logger, run_on_finish
-from .modes import JSON, STREAM_TYPES, Choice, ResponseMode
+from .modes import STREAM, Choice
 from .observers import FirstNoted
 from .options import Options
 from .plain import PlainBatch, PlainStream
@@ -34,17 +33,8 @@ from .sources import FrameSource, OtherAnswer, request_of
 from .stream import Framing, StreamAnswer
 from .tasks import gave_up, innermost_scope
 
-__all__ = ["DECIDED_HEADERS", "Exchange"]
+__all__ = ["ENDED", "Exchange", "at_first_step"]
 
-Headers = list[tuple[bytes, bytes]]
-
-DECIDED_HEADERS = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
-"""What an author sets under one of these names would contradict the body that is sent."""
-_STREAM_HEADERS = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
-_CONTENT_TYPES = {
-    JSON: (b"content-type", JSON.encode()),
-    **{kind: (b"content-type", format_for(kind).content_type.encode()) for kind in STREAM_TYPES},
-}
 READ_BEFORE_CUT = 0.02
 """Seconds between the error line of a stream and the cut. Clients throw away what they have not read when the
 connection breaks (Chromium does), and so do servers what they have not sent (granian): measured, up to every tenth
@@ -73,14 +63,6 @@ def at_first_step(raised: BaseException) -> Exception:
     if not isinstance(raised, Exception):
         raise raised
     return raised
-
-
-class SetByAuthor(Protocol):
-    """What the author of an endpoint says about the head of its answer."""
-
-    status_code: int
-    raw_headers: Headers
-    stand_in: Response | None
 
 
 class Exchange:
@@ -197,7 +179,7 @@ class Exchange:
 
     async def plain(self, source: Any) -> None:
         """Answer in the plain form, in either mode: where the event loop is not asyncio's."""
-        streams = self._choice.mode is ResponseMode.STREAM
+        streams = self._choice.mode is STREAM
         inbox = self._inbox(source)
         answer: PlainAnswer
         if streams:
@@ -221,25 +203,7 @@ class Exchange:
 
     def head(self, length: int | None) -> tuple[int, Headers]:
         """Give the status and the headers of the answer, as they are when they are sent."""
-        author, choice = self._author, self._choice
-        status, headers = author.status_code, author.raw_headers
-        stand_in = author.stand_in
-        if stand_in is not None:
-            # FastAPI has the status of the route on the route, and what the endpoint set on the stand-in.
-            status = stand_in.status_code or getattr(self._scope.get("route"), "status_code", None) or status
-            if stand_in.raw_headers:
-                check_forged(stand_in.raw_headers)
-                headers = headers + [pair for pair in stand_in.raw_headers if pair[0] not in DECIDED_HEADERS]
-        streams = choice.mode is ResponseMode.STREAM
-        ours = [_CONTENT_TYPES.get(choice.media_type) or (b"content-type", choice.media_type.encode("latin-1"))]
-        if length is not None:
-            ours.append((b"content-length", b"%d" % length))
-        if not headers:
-            return status, [*ours, (b"vary", b"Accept"), *(_STREAM_HEADERS if streams else ())]
-        if streams:
-            names = {name for name, _ in headers}
-            ours += [pair for pair in _STREAM_HEADERS if pair[0] not in names]
-        return status, [*ours, *_with_vary(headers)]
+        return head_of(self._author, self._scope, self._choice, length)
 
     def format(self) -> Format:
         """Give the format of a stream."""
@@ -342,7 +306,7 @@ class Exchange:
 
     async def _finish(self, answer: Answer | PlainAnswer, outcome: Outcome, error: BaseException | None = None) -> None:
         if self._entry is not None:
-            self._entry.ended(outcome, answer.given, error)
+            self._entry.ended(outcome, answer.given, error, left_behind=answer.left_behind)
         on_finish = self._options.on_finish
         if on_finish is None:
             return
@@ -363,13 +327,3 @@ async def _answer_nobody(send: Send) -> None:
         await send({"type": "http.response.body", "body": b""})
     except OSError:
         logger.debug("the server does not take an answer for a client that has left", exc_info=True)
-
-
-def _with_vary(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Say that the answer depends on `Accept`, beside what the author says it depends on."""
-    named = [value for name, value in headers if name == b"vary"]
-    tokens = {token.strip().lower() for value in named for token in value.split(b",")}
-    if tokens & {b"accept", b"*"}:
-        return headers
-    others = [pair for pair in headers if pair[0] != b"vary"]
-    return [*others, (b"vary", b", ".join([*named, b"Accept"]))]

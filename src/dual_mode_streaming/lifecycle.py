@@ -27,6 +27,9 @@ __all__ = ["Life", "OnFinish", "logger", "run_on_finish"]
 
 logger = logging.getLogger("dual_mode_streaming")
 
+STALL = 0.5
+"""A timer that is later than this, in seconds, says that the event loop stood still, and nothing of anybody else."""
+
 OnFinish = Callable[[Outcome, Any], Awaitable[None] | None]
 
 
@@ -66,6 +69,7 @@ class Life:
         "_timers",
         "_watch",
         "client_gone",
+        "left_behind",
         "reason",
         "send_failure",
         "stopped",
@@ -107,6 +111,8 @@ class Life:
         self.reason: DualModeError | None = None
         """What a client that is still there should be told about it."""
         self.client_gone = False
+        self.left_behind = False
+        """Whether the source did not close in time."""
         self.send_failure: BaseException | None = None
 
     # --- hooks of the response, which may leave them as they are -------------------------------
@@ -175,6 +181,7 @@ class Life:
         told = self.stopped is not None or self.send_failure is not None
         if isinstance(error, (Abandoned, asyncio.CancelledError)):
             if isinstance(error, Abandoned):
+                self.left_behind = True
                 logger.error("the source did not close in %g s and was left behind", self._close_timeout)
             if self._cancelled_by_others():
                 self.stopped = self.stopped or Outcome.CANCELLED
@@ -197,7 +204,7 @@ class Life:
 
     def closing(self) -> None:
         """Start the clock for the source's clean-up."""
-        self._set_timer("close", self._close_timeout, self._abandon)
+        self._patience("close", self._close_timeout, self._abandon)
 
     def source_ended(self) -> None:
         """Take away the bounds that are the source's: it has come to its end in time."""
@@ -243,7 +250,7 @@ class Life:
     def _on_blocked(self) -> None:
         if self._send_timeout is not None and not self._blocked:
             self._blocked = True
-            self._set_timer("send", self._send_timeout, lambda: self.stop(Outcome.SLOW_CLIENT))
+            self._patience("send", self._send_timeout, lambda: self.stop(Outcome.SLOW_CLIENT))
 
     def arm(self) -> None:
         """Set the watch and the timers."""
@@ -329,6 +336,18 @@ class Life:
             watch, self._watch = self._watch, None
             watch.cancel()
             await asyncio.wait([watch])
+
+    def _patience(self, name: str, seconds: float, act: Callable[[], None]) -> None:
+        """Set a timer for what others have to do in time. While the event loop stood still, they could not."""
+        due = self._loop.time() + seconds
+
+        def check() -> None:
+            if self._loop.time() - due > max(STALL, seconds / 2):
+                self._patience(name, seconds, act)
+            else:
+                act()
+
+        self._set_timer(name, seconds, check)
 
     def _set_timer(self, name: str, seconds: float, act: Callable[[], None]) -> None:
         self._clear_timer(name)

@@ -29,12 +29,14 @@ from .headers import LONGEST, OWS, Preference, Preferences, parse_prefer, shorte
 from .negotiation import Offer, best_offer, negotiate, read_accept, read_offer
 
 __all__ = [
+    "BATCH",
     "JSON",
     "JSON_LINES",
     "JSON_SEQ",
     "NDJSON",
     "OFFERS",
     "SSE",
+    "STREAM",
     "STREAM_TYPES",
     "Choice",
     "Preference",
@@ -87,14 +89,18 @@ class HasScope(Protocol):
         ...
 
 
-_DEFAULT = Choice(ResponseMode.BATCH, JSON)
-_DEFAULT_STREAM = Choice(ResponseMode.STREAM, SSE)
+# Members of an enumeration are dear to look up in Python 3.11.
+BATCH = ResponseMode.BATCH
+STREAM = ResponseMode.STREAM
+
+_DEFAULT = Choice(BATCH, JSON)
+_DEFAULT_STREAM = Choice(STREAM, SSE)
 
 _FLAGS = {
-    "true": ResponseMode.STREAM,
-    "1": ResponseMode.STREAM,
-    "false": ResponseMode.BATCH,
-    "0": ResponseMode.BATCH,
+    "true": STREAM,
+    "1": STREAM,
+    "false": BATCH,
+    "0": BATCH,
 }
 
 
@@ -130,18 +136,18 @@ def choose_mode(
         wanted = _read_flag(query, stream_param)
     else:
         wanted = None
-    if wanted is ResponseMode.BATCH:
-        return Choice(ResponseMode.BATCH, batch_type)
+    if wanted is BATCH:
+        return Choice(BATCH, batch_type)
 
     accept = b", ".join([value for name, value in scope.get("headers", ()) if name == b"accept"])
     if not accept or accept == b"*/*":
-        if wanted is ResponseMode.STREAM:
+        if wanted is STREAM:
             return _DEFAULT_STREAM
-        return _DEFAULT if batch_type == JSON else Choice(ResponseMode.BATCH, batch_type)
+        return _DEFAULT if batch_type == JSON else Choice(BATCH, batch_type)
     if len(accept) > LONGEST:
         raise HeaderTooLarge("accept", LONGEST)
     choose = _by_short_accept if len(accept) <= 256 else _by_accept
-    if wanted is ResponseMode.STREAM:
+    if wanted is STREAM:
         return choose(accept, None) or _DEFAULT_STREAM
     choice = choose(accept, batch_type)
     if choice is None:
@@ -155,7 +161,7 @@ def _by_accept(accept: bytes, batch_type: str | None) -> Choice | None:
     best = best_offer(read_accept(accept.decode("latin-1")), [_in_utf8(read_offer(offer)) for offer in offers])
     if best is None:
         return None
-    mode = ResponseMode.BATCH if batch_type is not None and best == 0 else ResponseMode.STREAM
+    mode = BATCH if batch_type is not None and best == 0 else STREAM
     return Choice(mode, offers[best])
 
 

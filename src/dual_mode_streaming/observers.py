@@ -111,7 +111,7 @@ class Observed:
         scope: The ASGI scope of the request.
         streams: Whether it is a stream; otherwise it is a batch.
         media_type: Of the answer, if nothing goes wrong.
-        last_event_id: What a client that comes back has named as the last event; None if it named none.
+        last_event_id: What a client that comes back to a stream has named as the last event; None if it named none.
         since: When it was opened, by the monotonic clock.
         behind: How many events a client that came back was behind; None if nobody knows.
         heartbeat: The frame that says nothing, by which silence is known; `b""` if there is none.
@@ -123,6 +123,7 @@ class Observed:
         duration: How long it took in all; None while it is open.
         outcome: How it ended; None while it is open.
         error: What it ended with; None if that is nothing.
+        left_behind: Whether the source did not close in time, and was left behind.
         trace_id: The trace that an observer has made a span in; None if none has.
         span_id: That span.
     """
@@ -141,6 +142,7 @@ class Observed:
         "heartbeat",
         "heartbeats",
         "last_event_id",
+        "left_behind",
         "media_type",
         "outcome",
         "scope",
@@ -156,7 +158,7 @@ class Observed:
         self.scope = scope
         self.streams = streams
         self.media_type = media_type
-        self.last_event_id = last_event_id(scope)
+        self.last_event_id = last_event_id(scope) if streams else None
         self.since = self._sent_at = monotonic()
         self.behind: int | None = None
         self.heartbeat = b""
@@ -167,6 +169,7 @@ class Observed:
         self.duration: float | None = None
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
+        self.left_behind = False
         self.trace_id: str | None = None
         self.span_id: str | None = None
         self._silence = 0.0

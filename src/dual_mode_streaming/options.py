@@ -5,18 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from .errors import ItemInvalid
-from .folds import ListFold, as_fold, collect
+from .folds import Fold, ListFold, as_fold, collect
 from .lifecycle import OnFinish
 from .modes import ResponseMode
+from .pace import BURST_BYTES
 from .streams import Streams
 
-__all__ = ["Options"]
+__all__ = ["GivenOptions", "Options"]
 
 _POSITIVE = ("commit_after", "close_timeout", "linger")
 _POSITIVE_OR_NONE = ("heartbeat", "deadline", "idle_timeout", "send_timeout", "max_item_bytes", "batch_max_items")
+
+
+class GivenOptions(TypedDict, total=False):
+    """The options as an author writes them: each may be left out. `DualModeResponse` says what they mean."""
+
+    fold: Fold[Any, Any] | Callable[[Any], Any]
+    mode: ResponseMode | str | None
+    stream_param: str | None
+    heartbeat: float | None
+    commit_after: float
+    on_disconnect: Literal["cancel", "finish"]
+    deadline: float | None
+    idle_timeout: float | None
+    send_timeout: float | None
+    close_timeout: float
+    linger: float
+    max_item_bytes: int | None
+    batch_max_items: int | None
+    batch_keepalive: bool
+    heartbeat_lines: bool
+    retry: tuple[int, int] | None
+    validate_items: Any
+    on_finish: OnFinish | None
+    streams: Streams | None
+    debug: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,8 +78,8 @@ class Options:
     item_check: Callable[[int, Any], None] | None = field(init=False, default=None)
     takes_list: bool = field(init=False, default=False)
     """Whether the items are just gathered in a list: a fold over a list needs no call per item."""
-    is_plain: bool = field(init=False, default=False)
-    """Whether a batch that is ready needs nothing but its body."""
+    plain_bytes: int = field(init=False, default=0)
+    """The largest body of a batch that needs nothing but to be sent once it is ready; 0 if every batch needs more."""
 
     def __post_init__(self) -> None:
         self.fold = as_fold(self.fold)
@@ -68,7 +94,9 @@ class Options:
         self.takes_list = type(self.fold).step is ListFold.step and self.item_check is None
         # The encoder refuses events. Where the fold makes something else of the items, they have to be looked for.
         gives_items = self.takes_list and self.fold.gives_items
-        self.is_plain = gives_items and self.mode is None and self.on_finish is None and self.streams is None
+        if gives_items and self.mode is None and self.on_finish is None and self.streams is None:
+            # A body within the bound for items cannot hold an item over it.
+            self.plain_bytes = min(BURST_BYTES, self.max_item_bytes or BURST_BYTES)
 
     def watched_after(self, longest: float) -> float:
         """Give the seconds after which something may have to be done to a batch that waits, or `longest`."""

@@ -7,13 +7,15 @@ from time import monotonic
 
 from anyio.lowlevel import checkpoint
 
-__all__ = ["TURN_SECONDS", "Pace"]
+__all__ = ["BURST_BYTES", "LOOK_EVERY", "TURN_SECONDS", "Pace"]
 
 TURN_SECONDS = 0.002
 """How long a source that never waits may keep the event loop from everybody else."""
 TURNS = 4
 """How many turns the event loop gets then. A request that has just come takes as many: to be accepted, to be read, to
 run, and one to spare; a client that leaves takes three, until its stream is cancelled."""
+BURST_BYTES = 65_536
+"""Larger sends are not cheaper, per byte."""
 LOOK_EVERY = 32
 """How many cheap items pass between two looks at the clock."""
 

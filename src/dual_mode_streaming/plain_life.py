@@ -52,6 +52,9 @@ _END = object()
 class PlainAnswer(Voice):
     """Runs one source and sends its answer. It has the attributes by which an `Answer` says how that ended."""
 
+    left_behind = False
+    """No source is, in this form."""
+
     def __init__(self, options: Options, inbox: Inbox, send: Send, head: Head) -> None:
         super().__init__(send, head, current_time)
         self._options = options

@@ -156,6 +156,11 @@ class SSEDecoder:
         """The reconnection time that the server asked for, in milliseconds; None if it did not."""
         return self._stream.retry
 
+    @property
+    def alike(self) -> bool:
+        """Whether the events of the last `feed` are known to have no names and one id; False says nothing."""
+        return self._stream.alike
+
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take the next bytes of the stream and give the events that they complete.
 
@@ -165,6 +170,7 @@ class SSEDecoder:
         """
         events: list[ServerSentEvent] = []
         stream = self._stream
+        stream.alike = True
         held = self._held
         for part in (chunk,) if len(chunk) <= self._window else self._windows(chunk):
             rest = self._trimmed(part) if self._special else part

@@ -18,42 +18,38 @@ their class. After that an error can only be told inside the stream.
 
 from __future__ import annotations
 
+import inspect
 from asyncio import _get_running_loop as running_loop
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping
 from types import AsyncGeneratorType
-from typing import Any, Literal
+from typing import Any, Unpack
 
 from starlette.background import BackgroundTask
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from .answers import BURST_BYTES
 from .batch import Gathering, take_items
 from .entries import Entry
 from .errors import DualModeError, Problem, StreamAborted
 from .events import Outcome
-from .exchange import DECIDED_HEADERS, ENDED, Exchange, at_first_step
-from .folds import Fold, collect
+from .exchange import ENDED, Exchange, at_first_step
 from .formats import TERMINAL_ID
 from .headers import check_forged
+from .heads import DECIDED_HEADERS
 from .jsonbytes import encode_at_once, encode_json
-from .lifecycle import OnFinish, logger
-from .modes import JSON, STREAM_TYPES, Choice, ResponseMode, choose_mode, last_event_id
-from .options import Options
+from .lifecycle import logger
+from .modes import BATCH, JSON, STREAM, STREAM_TYPES, Choice, choose_mode, last_event_id
+from .options import GivenOptions, Options
 from .refusals import answer_error
 from .sources import FASTAPI_WRAPPER, Asked, close_source, open_source
-from .streams import STREAMS_IN_SCOPE, Streams, registry_of
+from .streams import STREAMS_IN_SCOPE, registry_of
 from .tasks import ANYIO_SCOPES, innermost_scope, runs_on_asyncio
 
 __all__ = ["DualModeResponse"]
 
 _DEFAULT = Options()
-_NAMES = tuple(option.name for option in fields(Options) if option.init)
-_DEFAULTS = tuple(getattr(_DEFAULT, name) for name in _NAMES)
-_PLAIN = Choice(ResponseMode.BATCH, JSON)
-_JSON_TYPE = (b"content-type", JSON.encode())
-_VARY = (b"vary", b"Accept")
+_own = object.__getattribute__  # Starlette's State has a hook for attributes that it lacks, which costs for others too
+_PLAIN = Choice(BATCH, JSON)
 _TELLING = frozenset({b"accept", b"content-length", b"transfer-encoding"})
 _ANY_OR_JSON = frozenset({b"*/*", b"application/json"})
 
@@ -111,6 +107,8 @@ class DualModeResponse(Response):
     background = None
     stand_in: Response | None = None
     """A response that stands for this one while the source runs: FastAPI's `response: Response` parameter."""
+    plain_bytes: int = 0
+    """The largest body for which a plain GET takes the shorter way; 0 if none does."""
 
     def __init__(
         self,
@@ -119,62 +117,25 @@ class DualModeResponse(Response):
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,
         background: BackgroundTask | None = None,
-        *,
-        fold: Fold[Any, Any] | Callable[[Sequence[Any]], Any] = collect,
-        mode: ResponseMode | str | None = None,
-        stream_param: str | None = "stream",
-        heartbeat: float | None = 15.0,
-        commit_after: float = 10.0,
-        on_disconnect: Literal["cancel", "finish"] = "cancel",
-        deadline: float | None = None,
-        idle_timeout: float | None = None,
-        send_timeout: float | None = 30.0,
-        close_timeout: float = 5.0,
-        linger: float = 0.0,
-        max_item_bytes: int | None = 1_048_576,
-        batch_max_items: int | None = 100_000,
-        batch_keepalive: bool = False,
-        heartbeat_lines: bool = False,
-        retry: tuple[int, int] | None = (1000, 2000),
-        validate_items: Any = False,
-        on_finish: OnFinish | None = None,
-        streams: Streams | None = None,
-        debug: bool = False,
+        **options: Unpack[GivenOptions],
     ) -> None:
-        given = (
-            fold,
-            mode,
-            stream_param,
-            heartbeat,
-            commit_after,
-            on_disconnect,
-            deadline,
-            idle_timeout,
-            send_timeout,
-            close_timeout,
-            linger,
-            max_item_bytes,
-            batch_max_items,
-            batch_keepalive,
-            heartbeat_lines,
-            retry,
-            validate_items,
-            on_finish,
-            streams,
-            debug,
-        )
-        options = _DEFAULT  # most responses are made with none, and they are made for each request
-        if given != _DEFAULTS:
-            named: dict[str, Any] = dict(zip(_NAMES, given, strict=True))
-            options = Options(**named)
+        chosen = Options(**options) if options else _DEFAULT
         if media_type is not None and media_type != JSON and media_type not in STREAM_TYPES:
             _check_batch_type(media_type)
         self.source = content
-        self.options = options
+        self.options = chosen
         self.status_code = status_code
         self.media_type = media_type
         self.background = background
         self.raw_headers = [] if headers is None else _raw(headers)
+        self.stand_in = None
+        self.plain_bytes = 0
+        if (
+            media_type is None
+            and content.__class__ is AsyncGeneratorType
+            and content.ag_code.co_name != FASTAPI_WRAPPER
+        ):
+            self.plain_bytes = chosen.plain_bytes
 
     async def __call__(  # noqa: C901  one function, for the reason that it gives
         self, scope: Scope, receive: Receive, send: Send
@@ -183,66 +144,84 @@ class DualModeResponse(Response):
         # A plain request is the most common: a GET that says nothing of a mode and has no body. It gets a batch, as
         # `choose_mode` would say, and mostly one that is ready at once. Every call on the way to it is a part of what
         # the library costs, so it is all done here (docs/architecture.md, "A plain GET takes a shorter way").
-        source, options = self.source, self.options
         plain = (
-            source.__class__ is AsyncGeneratorType
-            and options.is_plain
+            self.plain_bytes
             and scope["type"] == "http"
             and scope["method"] == "GET"
-            and not scope.get("query_string")
-            and self.media_type is None
+            and not scope["query_string"]
             and HEAD_REQUEST not in scope
-            and source.ag_code.co_name != FASTAPI_WRAPPER
             and running_loop() is not None  # as `runs_on_asyncio`, but without a call of Python
         )
+        registry = entry = None
         if plain:
-            # What `registry_of` would find; an application that keeps its state elsewhere is asked there.
-            state = getattr(scope.get("app"), "state", None)
-            if STREAMS_IN_SCOPE in scope or "streams" in getattr(state, "_state", ("streams",) if state else ()):
-                plain = False
             for name, value in scope["headers"]:
                 if name in _TELLING and (name != b"accept" or value not in _ANY_OR_JSON):
                     plain = False
                     break
+            try:
+                alone = "streams" not in _own(scope["app"].state, "_state") and STREAMS_IN_SCOPE not in scope
+            except (AttributeError, KeyError):  # no application of Starlette's
+                alone = False
+            if not alone and (registry := registry_of(scope, None)) is not None:
+                plain = plain and not registry.draining and not registry.observers
         try:
             if not plain:
                 await self._respond(scope, receive, send)
             else:
+                source, options = self.source, self.options
                 items: list[Any] = []
                 late: list[Gathering] = []
+                if registry is not None:
+                    entry = registry.admit(scope, streams=False, media_type=JSON)
                 outer = innermost_scope() if ANYIO_SCOPES else None
                 work = take_items(source, items, options, late)
-                # A body that cannot be had at once, or not be sent in one piece, is left to `Gathering.body`.
                 body, waits_for, error = None, ENDED, None
                 try:
-                    waits_for = work.send(None)
-                except StopIteration:
-                    body = encode_at_once(options.fold.result(items))
-                    bound = options.max_item_bytes
-                    if body is not None and (len(body) > BURST_BYTES or (bound is not None and len(body) > bound)):
-                        body = None
+                    waits_for = next(work.__await__(), ENDED)
                 except BaseException as raised:
                     error = at_first_step(raised)
+                else:
+                    if waits_for is ENDED:
+                        body = encode_at_once(options.fold.result(items))
                 stand_in = self.stand_in
-                if body is None or self.raw_headers or (stand_in and (stand_in.raw_headers or stand_in.status_code)):
+                if (
+                    body is None
+                    or len(body) > self.plain_bytes
+                    or self.raw_headers
+                    or (stand_in is not None and (stand_in.raw_headers or stand_in.status_code))
+                ):
+                    # It waits, has failed, or needs more than a body that is ready and a plain head.
                     gathering = late[0] if late else Gathering(source, options, items)
                     late[:] = [gathering]
-                    exchange = Exchange(self, options, scope, _PLAIN, receive, send)
+                    exchange = Exchange(self, options, scope, _PLAIN, receive, send, entry)
                     await exchange.gathered(gathering, work, waits_for, error, outer)
                 else:
+                    if entry is not None:
+                        entry.ended(Outcome.DONE, len(items))
+                        send = entry.counting(send)
+                    # What `head_of` would say; that call would be the dearest of all here.
                     status = self.status_code
                     if stand_in is not None:
                         status = getattr(scope.get("route"), "status_code", None) or status
-                    headers = [_JSON_TYPE, (b"content-length", b"%d" % len(body)), _VARY]
+                    headers = [
+                        (b"content-type", b"application/json"),
+                        (b"content-length", b"%d" % len(body)),
+                        (b"vary", b"Accept"),
+                    ]
                     try:
                         await send({"type": "http.response.start", "status": status, "headers": headers})
-                        await send({"type": "http.response.body", "body": body, "more_body": False})
+                        await send({"type": "http.response.body", "body": body})
                     except OSError:
                         logger.debug("the client left before it had its answer", exc_info=True)
+                        if entry is not None:
+                            entry.ended(Outcome.CLIENT_GONE, len(items))
         except StreamAborted:
             if self.background is not None:
                 await self.background()
             raise
+        finally:
+            if entry is not None:
+                entry.leave()
         if self.background is not None:
             await self.background()
 
@@ -254,7 +233,7 @@ class DualModeResponse(Response):
         entry: Entry | None = None
         try:
             choice = self._choose(scope)
-            streams, last_id = choice.mode is ResponseMode.STREAM, last_event_id(scope)
+            streams, last_id = choice.mode is STREAM, last_event_id(scope)
             if scope["method"] == "HEAD" or HEAD_REQUEST in scope or (streams and last_id == TERMINAL_ID):
                 source = None
             else:
@@ -279,7 +258,7 @@ class DualModeResponse(Response):
         try:
             if in_plain_form or not runs_on_asyncio():
                 await exchange.plain(source)
-            elif choice.mode is ResponseMode.BATCH:
+            elif choice.mode is BATCH:
                 await exchange.batch(source)
             else:
                 await exchange.stream(source)
@@ -291,7 +270,7 @@ class DualModeResponse(Response):
 
     def _choose(self, scope: Scope) -> Choice:
         if self.media_type is not None and (self.media_type == JSON or self.media_type in STREAM_TYPES):
-            mode = ResponseMode.BATCH if self.media_type == JSON else ResponseMode.STREAM
+            mode = BATCH if self.media_type == JSON else STREAM
             return Choice(mode, self.media_type)
         options = self.options
         return choose_mode(
@@ -306,6 +285,15 @@ class DualModeResponse(Response):
             status, headers = 204, [(b"vary", b"Accept")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
+
+
+def _signature() -> inspect.Signature:
+    """Give the signature of the response with every option and its default, for whoever looks it up."""
+    own = list(inspect.signature(DualModeResponse.__init__).parameters.values())[1:-1]
+    return inspect.Signature([*own, *inspect.signature(Options).parameters.values()])
+
+
+DualModeResponse.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 # --- answers that need no source ---------------------------------------------------------------------

@@ -23,6 +23,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP demo.test 127.0.0.1",  # a name that browsers do not trust as they trust localhost
 ]
 
 BOUND = 20_000

@@ -22,7 +22,7 @@ SCHEMES = ("light", "dark")
 
 
 class Gate:
-    """Lets so many through as a test has allowed. It is opened in the thread of the test."""
+    """Lets so many through as a test has allowed, for one task that waits. It is opened in the thread of the test."""
 
     def __init__(self) -> None:
         self.allowed = 0

@@ -113,6 +113,22 @@ def test_more_tabs_than_connections(playground: Playground, monkeypatch) -> None
     context.close()
 
 
+def test_it_works_where_browsers_lend_neither_locks_nor_the_clipboard(playground: Playground) -> None:
+    """They keep these for https and localhost."""
+    elsewhere = playground.url.replace("127.0.0.1", "demo.test")
+    remote = Playground(elsewhere, playground.app, playground.model, playground.browser)
+    page = remote.open()
+    assert page.evaluate("[isSecureContext, 'locks' in navigator]") == [False, False]
+    expect(page.locator("#tabs-shared")).to_contain_text("Each tab has a connection of its own")
+    page.locator("#endpoint-search").check(force=True)
+    expect(run_race(page)).to_have_attribute("data-state", "equal")
+    page.locator("#code-copy").click()
+    expect(page.locator("#code-copy")).to_have_text("Selected")
+    assert page.evaluate("getSelection().toString()").startswith("# all at once")
+    page.context.close()
+    assert remote.complaints == []
+
+
 @contextmanager
 def serving(port: int = 0) -> Iterator[int]:
     """The demo, at the same port as before."""

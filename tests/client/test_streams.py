@@ -22,10 +22,26 @@ def whole(*texts, content_type="text/event-stream", **headers):
     return [chunked(content_type, **headers), *map(chunk, texts), END]
 
 
+MANY = "".join(event(str(number)) for number in range(3000))
+PLACED = [event(str(number), f"n{number}") for number in range(3000)]
+
 # Name -> scripts, data that has to come, ids that have to be sent, error.
 GET_CASES = {
     "whole": ([whole(ONE + TWO + DONE)], [1, 2], [None], None),
     "byte by byte": ([whole(*(ONE + TWO + DONE))], [1, 2], [None], None),
+    "many at once": ([whole(MANY + DONE)], list(range(3000)), [None], None),
+    "many at once, and [DONE] among them": (
+        [whole(MANY + event("[DONE]") + MANY)],
+        list(range(3000)),
+        [None],
+        None,
+    ),
+    "many at once, cut, and resumed": (
+        [cut("".join(PLACED[:2000]) + "data: 0"), whole("".join(PLACED[2000:]) + DONE)],
+        list(range(3000)),
+        [None, "n1999"],
+        None,
+    ),
     "comments are nothing": ([whole(": hello\n\n", ONE, ": \n\n", DONE)], [1], [None], None),
     "CRLF": ([whole((ONE + TWO + DONE).replace("\n", "\r\n"))], [1, 2], [None], None),
     "done, then the connection stays open": ([[chunked(), chunk(ONE + DONE), UNTIL_CLIENT_LEAVES]], [1], [None], None),

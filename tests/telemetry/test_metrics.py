@@ -157,7 +157,9 @@ async def test_those_who_come_back():
     ids = [await made.channel.publish(number) for number in range(3)]
     made.channel.close()
     await Call(made.app, "/channel", headers={**SSE, "last-event-id": ids[0]}).run()
+    await Call(made.app, "/channel", headers={**BATCH, "last-event-id": ids[0]}).run()
     seen = read(metrics)
+    assert sum(value for name, value in seen.items() if "_resumed_total{" in name) == 1
     labels = "dual_mode_mode=stream,http_route=/channel"
     assert seen[f"dual_mode_response_resumed_total{{{labels}}}"] == 1
     assert seen[f"dual_mode_response_resume_distance_sum{{{labels}}}"] == 2

@@ -184,6 +184,34 @@ async def test_a_client_that_leaves(accept):
 
 
 @pytest.mark.asyncio
+async def test_a_source_that_does_not_close_is_counted(caplog):
+    gate = asyncio.Event()
+
+    async def stubborn():
+        try:
+            yield 1
+            await asyncio.sleep(3600)
+        finally:
+            await gate.wait()
+
+    told = Told()
+    streams = Streams(observers=[told])
+
+    async def app(scope, receive, send):
+        await DualModeResponse(stubborn(), streams=streams, close_timeout=0.01)(scope, receive, send)
+
+    call = Call(app, headers={"accept": ACCEPTS["sse"]}).begin()
+    await call.until_body_has(b"data: 1")
+    call.leave()
+    await call.end()
+    gate.set()
+    await asyncio.sleep(0)
+    assert told.response.left_behind
+    assert streams.snapshot().streams.left_behind == 1
+    assert "left behind" in caplog.text
+
+
+@pytest.mark.asyncio
 async def test_a_source_that_cannot_be_opened_ends_too():
     told = Told()
     with pytest.raises(TypeError):

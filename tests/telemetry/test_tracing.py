@@ -6,7 +6,9 @@ import threading
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 from opentelemetry import trace
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -16,8 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from asgi import Call
-from dual_mode_streaming import DualModeResponse, Runs, Streams, errors, last
-from dual_mode_streaming.telemetry import Tracing, notes_of
+from dual_mode_streaming import DualModeResponse, Outcome, Runs, Streams, dual_mode, errors, last
+from dual_mode_streaming.telemetry import OpenTelemetryMetrics, Tracing, notes_of
 from dual_mode_streaming.testing import live_server
 
 SSE = {"accept": "text/event-stream"}
@@ -238,6 +240,25 @@ async def test_inside_of_a_framework_that_makes_spans(traced):
     assert "http.request.method" not in ours.attributes
 
 
+def test_inside_of_fastapi_s_own_spans(traced):
+    app = FastAPI(telemetry={"tracer_provider": traced.provider})
+    app.state.streams = traced.streams
+
+    @app.get("/items/{id}")
+    @dual_mode
+    async def items(id: int):  # noqa: A002
+        yield id
+
+    with live_server(app) as url:
+        httpx2.get(f"{url}/items/7", headers={**SSE, "traceparent": PARENT})
+    spans = {span.name: span for span in traced.spans}
+    ours, outer = spans["dual_mode stream"], spans["GET /items/{id}"]
+    assert ours.parent.span_id == outer.context.span_id
+    assert f"{outer.parent.span_id:016x}" == PARENT.split("-")[2]
+    assert ours.attributes["http.route"] == "/items/{id}"
+    assert outer.start_time <= ours.start_time <= ours.end_time
+
+
 @pytest.mark.asyncio
 async def test_two_streams_that_take_turns_do_not_mix_their_spans(traced):
     """What would go wrong with a span that is current while a source is suspended."""
@@ -252,3 +273,22 @@ async def test_two_streams_that_take_turns_do_not_mix_their_spans(traced):
     assert one.parent is None
     assert other.parent is None
     assert one.context.trace_id != other.context.trace_id
+
+
+@pytest.mark.asyncio
+async def test_without_an_sdk_nothing_is_recorded_and_nothing_breaks(caplog):
+    """The extra brings the API alone. An application that has set up nothing has a provider that does nothing."""
+    tracing, metrics = Tracing(trace.NoOpTracerProvider()), OpenTelemetryMetrics(NoOpMeterProvider())
+    streams = Streams(observers=[tracing, metrics])
+    runs = Runs(observers=[tracing, metrics])
+
+    async def source():
+        yield 1
+
+    async with runs.lifespan():
+        run = await runs.start(source())
+        call = await Call(run.response(streams=streams), headers=SSE).run()
+    assert call.complete
+    assert streams.snapshot().streams.outcomes[Outcome.DONE] == 1
+    assert caplog.records == []
+    assert tracing._responses == tracing._runs == {}

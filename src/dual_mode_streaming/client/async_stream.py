@@ -141,6 +141,7 @@ class AsyncStream(StreamBase):
                 wait = session.unanswered(failure, random.random())  # noqa: S311  no secret
             else:
                 if session.opened(answer_of(response)):
+                    self._chunk, self._fed = b"", 0
                     self._chunks = response.aiter_bytes()
                     return
                 body = await self._beginning(response)
@@ -199,9 +200,14 @@ class AsyncStream(StreamBase):
 
         if self._chunks is None:
             raise RuntimeError("the stream is closed")
+        if self._chunk:
+            return self._feed()
         try:
             chunk = await anext(self._chunks, None)
         except httpx2.RequestError as error:
             self._session.broke(error)
             return []
-        return self._session.end() if chunk is None else self._session.feed(chunk)
+        if chunk is None:
+            return self._session.end()
+        self._chunk = chunk
+        return self._feed()

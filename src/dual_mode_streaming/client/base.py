@@ -235,6 +235,13 @@ class Call:
         return isinstance(content, (str, bytes, type(None))) and not self.options.get("files")
 
 
+FIRST_PART = 4096
+"""How many bytes are read at once as long as nobody knows how large the events are."""
+TOGETHER = 256
+"""About how many events are made at once. Python's garbage collector looks at what is there whenever there are 700 more
+objects, and what was taken and dropped by then costs it nothing."""
+
+
 class StreamBase:
     """What is known of a stream, and what becomes of its items."""
 
@@ -245,6 +252,10 @@ class StreamBase:
         self._error: DualModeError | None = None
         # The event that the caller has in hand, if more may have been read already.
         self._at: ServerSentEvent | None = None
+        # What came last, how much of it was read already, and how much is read at once.
+        self._chunk = b""
+        self._fed = 0
+        self._part = FIRST_PART
 
     @property
     def response(self) -> Answer:
@@ -282,6 +293,19 @@ class StreamBase:
         """The id of the last event that was handed out; empty if there is none. Give it to `stream` to go on there."""
         at = self._at
         return self._session.places.last_id if at is None else at.id or ""
+
+    def _feed(self) -> list[ServerSentEvent]:
+        """Read the next part of what came last; give its events."""
+        start, length = self._fed, self._part
+        part = self._chunk[start : start + length]
+        self._fed = start + length
+        if self._fed >= len(self._chunk):
+            self._chunk = b""
+            self._fed = 0
+        events = self._session.feed(part)
+        if len(part) == length:
+            self._part = max(1, length * TOGETHER // max(1, len(events)))
+        return events
 
     def _begin(self) -> Any:
         """Begin a fold over all items, and give its state."""

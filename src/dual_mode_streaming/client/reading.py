@@ -56,6 +56,7 @@ class Reader(ABC):
         retry: The reconnection time that the body asked for, in milliseconds; None if it did not.
         ends_cleanly: Whether a body that comes to its end is complete by that alone.
         only_events: Whether it gives events and never an error.
+        alike: Whether the events of the last `feed` are known to have no names and the same id.
     """
 
     mode = ResponseMode.STREAM
@@ -63,6 +64,7 @@ class Reader(ABC):
     retry: int | None = None
     ends_cleanly = True
     only_events = False
+    alike = False
 
     @abstractmethod
     def feed(self, chunk: bytes) -> list[ServerSentEvent | ProtocolError]:
@@ -95,6 +97,9 @@ class _SSEReader(Reader):
         events: list[Any] = decoder.feed(chunk)
         self.last_event_id = decoder.last_event_id
         self.retry = decoder.retry
+        self.alike = decoder.alike
+        if self.alike and not self._decode:
+            return events
         if not self._decode:
             # What the server says of the stream is read all the same.
             for event in events:

@@ -311,17 +311,15 @@ class Session:
 
         A look at all of them together costs a third of one at each.
         """
-        places = self.places
+        places, reader = self.places, self._reader
         here = places.here
-        return (
-            self._reader.only_events
-            and self._convert is None
-            and not places.dropping
-            and bool(here or not places.last_id)
-            and set(map(_id_of, events)) == {here}
-            and CONTROL.isdisjoint(map(_name_of, events))
-            and _LLM_END not in map(_raw_of, events)
-        )
+        if not reader.only_events or self._convert is not None or places.dropping or (places.last_id and not here):
+            return False
+        if reader.alike:
+            alike = events[0].id == here
+        else:
+            alike = set(map(_id_of, events)) == {here} and CONTROL.isdisjoint(map(_name_of, events))
+        return alike and _LLM_END not in map(_raw_of, events)
 
     def _check_places(self) -> bool:
         if self.places.lost:

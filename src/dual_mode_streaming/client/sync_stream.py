@@ -136,6 +136,7 @@ class SyncStream(StreamBase):
                 wait = session.unanswered(failure, random.random())  # noqa: S311  no secret
             else:
                 if session.opened(answer_of(response)):
+                    self._chunk, self._fed = b"", 0
                     self._chunks = response.iter_bytes()
                     return
                 body = self._beginning(response)
@@ -192,9 +193,14 @@ class SyncStream(StreamBase):
 
         if self._chunks is None:
             raise RuntimeError("the stream is closed")
+        if self._chunk:
+            return self._feed()
         try:
             chunk = next(self._chunks, None)
         except httpx2.RequestError as error:
             self._session.broke(error)
             return []
-        return self._session.end() if chunk is None else self._session.feed(chunk)
+        if chunk is None:
+            return self._session.end()
+        self._chunk = chunk
+        return self._feed()

@@ -20,9 +20,10 @@ from starlette.types import Receive, Scope, Send
 from dual_mode_streaming.entries import Entry
 from dual_mode_streaming.errors import DualModeError, Problem, RemoteError, StreamAborted, problem_from
 from dual_mode_streaming.events import Outcome, ServerSentEvent
-from dual_mode_streaming.exchange import DECIDED_HEADERS, READ_BEFORE_CUT, Exchange
+from dual_mode_streaming.exchange import READ_BEFORE_CUT, Exchange
 from dual_mode_streaming.folds import Fold
 from dual_mode_streaming.formats import TERMINAL_ID, Format
+from dual_mode_streaming.heads import DECIDED_HEADERS
 from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.lifecycle import logger
 from dual_mode_streaming.modes import JSON, Choice, ResponseMode

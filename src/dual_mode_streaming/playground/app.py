@@ -14,6 +14,7 @@ from dual_mode_streaming import Runs, Streams
 from dual_mode_streaming.llm import LlamaModel, Model, Simulator, llm_router
 from dual_mode_streaming.stores import MemoryStore
 from dual_mode_streaming.stores.base import Store
+from dual_mode_streaming.telemetry import PrometheusMetrics, health_routes
 
 from . import breaking, endpoints, hoses
 from .live import beating, live_routes, make_channel
@@ -38,8 +39,9 @@ def create_app(model: Model | None = None, store: Store | None = None) -> FastAP
         model: The language model; None for the best one that is installed.
         store: Where runs are kept; None for the memory of this process.
     """
-    runs = Runs(store or MemoryStore())
-    streams = Streams(grace=3)
+    metrics = PrometheusMetrics()
+    runs = Runs(store or MemoryStore(), observers=[metrics])
+    streams = Streams(grace=3, observers=[metrics])
     wires, pulse, hosing = Wires(), make_channel(), hoses.Hoses()
 
     @asynccontextmanager
@@ -66,6 +68,8 @@ def create_app(model: Model | None = None, store: Store | None = None) -> FastAP
     app.include_router(hoses.router)
     app.add_route("/wires/{name}/cut", wires.cut, methods=["POST"], include_in_schema=False)
     app.add_middleware(wires.around)
+    metrics.watch(pulse, "pulse")
+    app.router.routes += [metrics.route("/-/metrics"), *health_routes(runs=runs)]  # /metrics is about the machine
     add_page(app)
     return app
 

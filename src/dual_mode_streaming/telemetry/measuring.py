@@ -36,6 +36,7 @@ from .table import (
     FIRST_ITEM,
     HEARTBEATS,
     ITEMS,
+    LEFT_BEHIND,
     MODEL_DURATION,
     MODEL_FIRST,
     MODEL_TOKEN,
@@ -108,17 +109,18 @@ class Measuring(Observer):
 
     def first_item(self, response: Observed) -> None:
         """Record how long the first item took."""
-        if response.first_after is not None:
-            self.record(FIRST_ITEM, response.first_after, (response.route, _mode(response)))
+        if response.first_after is not None and response in self._open:
+            self.record(FIRST_ITEM, response.first_after, self._open[response])
 
     def ended(self, response: Observed) -> None:
         """Count a response as over, by its outcome."""
         assert response.outcome is not None  # noqa: S101  it is over
         assert response.duration is not None  # noqa: S101
         with self._lock:
-            labels = self._open.pop(response, (response.route, _mode(response)))
+            labels = self._open.pop(response)
             of_end = (*labels, response.outcome.value)
             self._sums[ENDED, of_end] += 1
+            self._sums[LEFT_BEHIND, labels] += response.left_behind
             _add_response(self._sums, response, labels)
         self.record(DURATION, response.duration, of_end)
         if response.behind is not None:

@@ -28,9 +28,9 @@ class Kind(Enum):
     HISTOGRAM = "histogram"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """One metric.
+    """One metric. There is one object of each.
 
     Attributes:
         name: As OpenTelemetry writes it.
@@ -49,9 +49,6 @@ class Metric:
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     adds_up: bool = True
-
-    def __hash__(self) -> int:
-        return hash(self.name)
 
     @property
     def prometheus(self) -> str:
@@ -83,6 +80,9 @@ _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 OPEN = Metric("dual_mode.response.open", _G, "Responses that are open now.", "{response}", _OF_RESPONSE)
 OPENED = Metric("dual_mode.response.opened", _C, "Responses that were admitted.", "{response}", _OF_RESPONSE)
 ENDED = Metric("dual_mode.response.ended", _C, "Responses that are over.", "{response}", _ENDED)
+LEFT_BEHIND = Metric(
+    "dual_mode.response.left_behind", _C, "Sources that did not close in time.", "{source}", _OF_RESPONSE
+)
 REFUSED = Metric(
     "dual_mode.response.refused",
     _C,

@@ -121,5 +121,5 @@ class Tracing(Observer):
 
 def _named_parent(response: Observed) -> Context:
     """Give the context that the headers of a request name, in whatever way the application has set up."""
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.scope["headers"]}
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.scope.get("headers", ())}
     return propagate.extract(headers)

@@ -14,6 +14,8 @@ const untimed = (summary) => {
   return rest;
 };
 
+const report = ({ topics, pace }) => `reports?topics=${topics}&pace=${pace}`;
+
 export const endpoints = [
   {
     id: "metrics",
@@ -64,7 +66,7 @@ export const endpoints = [
     ask: ({ question }) => ({
       method: "POST",
       path: "v1/chat/completions",
-      json: { model: "demo", messages: [{ role: "user", content: question }], temperature: 0 },
+      json: { model: "demo", messages: [{ role: "user", content: question }], temperature: 0, max_tokens: 80 },
       modeInBody: true,
     }),
     fold: folds.said,
@@ -79,15 +81,15 @@ export const endpoints = [
     name: "Run",
     about: "Work that is owned by the server and not by a request: it is begun once, and both requests follow it.",
     fields: [number("topics", "Topics", 20, 1, 80, 1), number("pace", "Seconds for each", 0.15, 0, 2, 0.01)],
-    prepare: async ({ topics, pace }) => {
-      const begun = await fetch(`reports?topics=${topics}&pace=${pace}`, {
+    prepare: async (values) => {
+      const begun = await fetch(report(values), {
         method: "POST",
         headers: { Prefer: "respond-async" },
       });
       if (begun.status !== 202) throw new Error(`the run was not begun: status ${begun.status}`);
       return { path: begun.headers.get("location") };
     },
-    ask: (_, begun) => ({ method: "GET", path: begun?.path ?? "/runs/ID" }),
+    ask: (values, begun) => ({ method: "GET", path: begun?.path ?? "/runs/ID", begin: report(values) }),
     fold: folds.summed,
     foldName: "summed: topics, words, and the longest of them",
   },

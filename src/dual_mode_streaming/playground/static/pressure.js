@@ -25,6 +25,7 @@ export function pressure() {
   let stop = () => {};
   let wake = () => {};
   let read = 0;
+  let delivered = 0;
   let gaps = 0;
   let missed = 0;
   let start = { memory: null };
@@ -62,17 +63,19 @@ export function pressure() {
       buffered: `${stats.buffered_items} (${bytes(stats.buffered_bytes)})`,
       dropped: stats.dropped,
       conflated: stats.conflated,
-      underway: Math.max(0, stats.delivered - read),
       memory: `${bytes(stats.server_memory)} (${delta < 0 ? "−" : "+"}${bytes(Math.abs(delta))})`,
     };
     for (const [name, value] of Object.entries(figures)) {
       find(`pressure-${name}`).textContent = typeof value === "number" ? value.toLocaleString("en") : value;
     }
+    delivered = stats.delivered;
+    showRead();
     chart.add(stats);
   }
 
   function showRead() {
     find("pressure-read").textContent = read.toLocaleString("en");
+    find("pressure-underway").textContent = Math.max(0, delivered - read).toLocaleString("en");
     find("pressure-gaps").textContent = gaps ? `${gaps} (${missed.toLocaleString("en")} items)` : "0";
   }
 
@@ -90,7 +93,7 @@ export function pressure() {
   async function run() {
     const stopping = new AbortController();
     stop = () => stopping.abort();
-    read = gaps = missed = 0;
+    read = delivered = gaps = missed = 0;
     start = { memory: null };
     chart ??= new Chart(find("pressure-chart"));
     chart.clear();
@@ -123,7 +126,7 @@ export function pressure() {
           },
         },
       );
-      if (result.problem) say("ended", `The server ended this reader: ${result.problem.title} (${result.problem.code}).`);
+      if (result.problem) say("ended", `The server ended this reader: ${result.problem.detail ?? result.problem.title} (${result.problem.code})`);
       else say("ended", "The stream has ended.");
     } catch (error) {
       say("ended", error.name === "AbortError" ? "Stopped." : `Ended: ${explained(error)}.`);

@@ -1,6 +1,7 @@
 // The request in other words: for curl, for the Python client, for JavaScript. Each asks in both modes.
 
 const quoted = (text) => `'${String(text).replaceAll("'", `'\\''`)}'`;
+const full = (path) => new URL(path, document.baseURI).href;
 const url = (asked) => new URL(asked.path, document.baseURI);
 const streamed = (asked) => ({ ...asked.json, stream: true });
 
@@ -12,7 +13,11 @@ export function curl(asked, type) {
     return asked.fileName ? ["-H 'Content-Type: text/csv'", "-T", quoted(asked.fileName)] : [];
   };
   const accept = asked.modeInBody ? [] : [`-H 'Accept: ${type}'`];
+  const begin = asked.begin
+    ? ["# begin it; the answer says where it is", `curl -X POST -H 'Prefer: respond-async' ${quoted(full(asked.begin))}`, ""]
+    : [];
   return [
+    ...begin,
     "# all at once",
     ["curl", ...method, ...said(asked.json), place].join(" "),
     "",
@@ -35,7 +40,7 @@ function literal(value) {
 
 export function python(asked, type, leaveAfter) {
   const { origin, pathname, search } = url(asked);
-  const place = JSON.stringify(pathname + search);
+  const place = asked.begin ? 'begun["url"]' : JSON.stringify(pathname + search);
   const format = asked.modeInBody || type === "text/event-stream" ? "" : `, media_type=${JSON.stringify(type)}`;
   const head = `"${asked.method}", ${place}`;
   const lines = ["import asyncio"];
@@ -51,8 +56,13 @@ export function python(asked, type, leaveAfter) {
     batch = ", json=question";
     stream = ', json={**question, "stream": True}';
   }
+  lines.push(`    async with DualModeClient("${origin}") as client:`);
+  if (asked.begin) {
+    const begin = new URL(asked.begin, document.baseURI);
+    const where = JSON.stringify(begin.pathname + begin.search);
+    lines.push(`        begun = await client.request("POST", ${where}, headers={"Prefer": "respond-async"})`);
+  }
   lines.push(
-    `    async with DualModeClient("${origin}") as client:`,
     `        print(await client.request(${head}${batch}))`,
     `        async with client.stream(${head}${stream}${format}) as events:`,
   );
@@ -72,8 +82,14 @@ export function python(asked, type, leaveAfter) {
 export function javascript(asked, type, leaveAfter) {
   const place = JSON.stringify(url(asked).href);
   if (asked.method === "GET") {
+    const begin = asked.begin
+      ? [
+        `const begun = await fetch(${JSON.stringify(full(asked.begin))}, { method: "POST", headers: { Prefer: "respond-async" } });`,
+        `const url = new URL(begun.headers.get("location"), begun.url);`,
+      ]
+      : [`const url = new URL(${place});`];
     return [
-      `const url = new URL(${place});`,
+      ...begin,
       "console.log(await (await fetch(url)).json());",
       "",
       'url.searchParams.set("stream", "true");',
