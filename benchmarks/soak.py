@@ -443,6 +443,7 @@ def main() -> None:
     parser.add_argument("--short", type=int, default=50_000, help="short streams one after another, after that")
     parser.add_argument("--seed", type=int, default=8)
     options = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # so that a run of minutes can be watched in a file
     raise_limit(options.streams + 1000)
     wrong = uvloop.run(soak(options))
     for line in wrong:
