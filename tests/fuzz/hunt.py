@@ -1,8 +1,8 @@
 """Fuzzes the targets with atheris, guided by coverage: `make fuzz`, or `make fuzz MINUTES=60`.
 
 Each target gets its share of the CPU time, in a process of its own. It begins with what is kept in `corpus/`, and a
-failure leaves the bytes that caused it in the folder that is printed. With `--keep` the smallest inputs that reach all
-that was reached are put into `corpus/`, a few for each target.
+failure leaves the bytes that caused it in the folder that is printed. With `--keep` a few of the inputs that were found
+are put into `corpus/`.
 """
 
 from __future__ import annotations
@@ -75,17 +75,15 @@ def hunt(name: str, seconds: float, folder: Path) -> bool:
 
 
 def keep(name: str, folder: Path) -> None:
-    """Put a few small inputs into the corpus that reach much together."""
-    merged, corpus = folder / f"{name}-merged", HERE / "corpus" / name
-    merged.mkdir()
-    run(name, "-merge=1", merged, folder / name, corpus)
-    sizes = {path: path.stat().st_size for path in merged.iterdir()}
-    small = sorted((path for path, size in sizes.items() if size <= KEPT_BYTES), key=lambda path: sizes[path])
+    """Put a few small inputs into the corpus, of all that were found to reach something new."""
+    corpus = HERE / "corpus" / name
+    found = {path.read_bytes() for place in (folder / name, corpus) for path in place.iterdir()}
+    small = sorted((data for data in found if len(data) <= KEPT_BYTES), key=lambda data: (len(data), data))
     step = max(1, len(small) // KEPT_EACH)
     for path in corpus.iterdir():
         path.unlink()
-    for number, path in enumerate(small[::-step][:KEPT_EACH]):
-        shutil.copy(path, corpus / f"{number:02}")
+    for number, data in enumerate(small[::-step][:KEPT_EACH]):
+        (corpus / f"{number:02}").write_bytes(data)
 
 
 def main() -> None:
