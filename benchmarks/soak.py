@@ -215,8 +215,9 @@ class Crowd:
             case "is stuck":
                 client = await opened(port, f"/ticks?items=1000000&size=4000&number={number}", SSE, receive_buffer=4096)
                 client.transport.pause_reading()
-                while not await ask(port, f"/closed?number={number}"):  # noqa: ASYNC110  it is in another process
-                    await asyncio.sleep(0.5 * max(self.pace, 0.2))
+                async with asyncio.timeout(EVENT_BOUND):
+                    while not await ask(port, f"/closed?number={number}"):
+                        await asyncio.sleep(0.5 * max(self.pace, 0.2))
                 client.transport.resume_reading()
                 await client.end()
                 assert not client.complete, "it was given up, and looks complete"
