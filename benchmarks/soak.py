@@ -216,7 +216,7 @@ class Crowd:
                 client = await opened(port, f"/ticks?items=1000000&size=4000&number={number}", SSE, receive_buffer=4096)
                 client.transport.pause_reading()
                 async with asyncio.timeout(EVENT_BOUND):
-                    while not await ask(port, f"/closed?number={number}"):
+                    while not await ask(port, f"/closed?number={number}"):  # noqa: ASYNC110  another process
                         await asyncio.sleep(0.5 * max(self.pace, 0.2))
                 client.transport.resume_reading()
                 await client.end()
