@@ -125,18 +125,22 @@ def main() -> int:
     teller = Teller(Console(highlight=False, soft_wrap=False))
     try:
         exercises = load()
-        one = asked.number is not None or asked.what not in ("check", "watch")
-        if one and asked.number not in range(1, len(exercises) + 1):
+        chosen = exercises
+        if asked.number is not None or asked.what not in ("check", "watch"):
+            chosen = tuple(one for one in exercises if one.number == asked.number)
+        if not chosen:
             teller.note(f"There is no exercise {asked.number}; they are numbered 1 to {len(exercises)}.", "red")
             return 2
-        for exercise in exercises[asked.number - 1 : asked.number] if one else exercises:
-            if asked.what != "reset" and not exercise.file.exists():
-                teller.note(f"{relative(exercise.file)} is gone. make reset-{exercise.number} brings it back.", "red")
+        for one in chosen:
+            if asked.what != "reset" and not one.file.exists():
+                teller.note(f"{relative(one.file)} is gone. make reset-{one.number} brings it back.", "red")
                 return 1
-        if one:
-            do = {"check": check_one, "hint": hint, "solution": solution, "reset": reset}[asked.what]
-            return do(teller, exercises[asked.number - 1])
-        return {"check": check_course, "watch": watch}[asked.what](teller, exercises)
+        if asked.what == "watch":
+            return watch(teller, chosen)
+        if asked.number is None:
+            return check_course(teller, chosen)
+        do = {"check": check_one, "hint": hint, "solution": solution, "reset": reset}[asked.what]
+        return do(teller, *chosen)
     except OurFault as fault:
         teller.note(f"\nThe course is broken, and that is our fault, not yours.\n{fault}", "red")
         return 2

@@ -78,7 +78,8 @@ class Teller:
         self._say()
         if problem.kind in SAYS and problem.line:
             self._code(exercise.file, problem)
-            self._say()
+            if problem.did:
+                self._say()
         for name, value in (("checked", problem.did), ("returned", problem.got), ("expected", problem.expected)):
             if value:
                 self._row(name, value, {"returned": "red", "expected": "green"}.get(name, ""))

@@ -32,8 +32,8 @@ LINES = {
     ),
     3: "tasks flow pace sources inbox formats observers entries signals client.reading",
     4: (
-        "lifecycle streams options client.reconnecting llm.fold "
-        "stores.bells stores.memory stores.observed stores._sqlite_tables stores.sqlite "
+        "workers lifecycle streams options client.reconnecting llm.fold "
+        "stores.pauses stores.bells stores.memory stores.observed stores._sqlite_tables stores.sqlite "
         "stores._frames stores._nats_messages stores._redis_scripts"
     ),
     5: (

@@ -106,7 +106,7 @@ class Framing:
     def from_ready(self, ready: Ready) -> bytes:
         """Look at what a source has ready-made, as at any items, and give it as it is to be sent."""
         frames = ready.frames
-        if self._opening:
+        if self._opening and frames:
             opening, self._opening = self._opening, b""
             frames = opening + frames
         if not self.items and self.on_first is not None and ready.items:

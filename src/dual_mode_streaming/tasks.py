@@ -12,6 +12,7 @@ from anyio._backends._asyncio import _task_states
 
 __all__ = [
     "ANYIO_SCOPES",
+    "cancelled",
     "current_task",
     "gave_up",
     "innermost_scope",
@@ -27,6 +28,10 @@ ANYIO_SCOPES = _task_states.data  # type: ignore[attr-defined]
 """Empty as long as no task is in a cancel scope of anyio."""
 
 
+TOLD_AGAIN = 0.5
+"""Seconds after which a task that was cancelled and goes on is cancelled again."""
+
+
 def current_task() -> asyncio.Task[Any]:
     """Give the task of the response."""
     task = asyncio.current_task()
@@ -40,6 +45,19 @@ def runs_on_asyncio() -> bool:
         return asyncio.current_task() is not None
     except RuntimeError:
         return False
+
+
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and wait until they have ended.
+
+    Before Python 3.12 `asyncio.wait_for`, which client libraries use, may swallow a cancellation that comes in the
+    moment in which it has its result. So a task that does not end is told again.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=TOLD_AGAIN)
 
 
 def innermost_scope(task: asyncio.Task[Any] | None = None) -> object:

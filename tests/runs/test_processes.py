@@ -1,109 +1,27 @@
 """Runs over real processes and connections: several workers with one SQLite file, some killed or stopped."""
 
-import os
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 import httpx2
 import pytest
 
-from dual_mode_streaming.sse import SSEDecoder
-
-TESTS = Path(__file__).parents[1]
-SSE = {"accept": "text/event-stream"}
-MAIN = """
-import socket, sys, uvicorn
-listening = socket.socket(fileno=int(sys.argv[1]))
-config = uvicorn.Config("runs.process_app:app", log_level="warning", timeout_graceful_shutdown=1)
-uvicorn.Server(config).run([listening])
-"""
-
-
-class Workers:
-    """Worker processes on one SQLite file: some behind one port of their own, others behind a common one."""
-
-    def __init__(self, database, lease):
-        self.database = database
-        self._lease = lease
-        self.processes = []
-        self._listeners = []
-
-    def listen(self):
-        self._listeners.append(socket.create_server(("127.0.0.1", 0), backlog=200))
-        return self._listeners[-1]
-
-    def start(self, listener):
-        paths = [str(TESTS), os.environ.get("PYTHONPATH", "")]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-            "RUNS_DB": str(self.database),
-            "RUNS_LEASE": str(self._lease),
-        }
-        fd = listener.fileno()
-        process = subprocess.Popen([sys.executable, "-c", MAIN, str(fd)], pass_fds=[fd], env=environment)
-        self.processes.append(process)
-        return process
-
-    def alone(self):
-        """Give the address of a new worker, and its process."""
-        listener = self.listen()
-        process = self.start(listener)
-        url = address(listener)
-        with httpx2.Client(base_url=url, timeout=20) as client:
-            assert client.get("/pid").json() == process.pid
-        # A connection that nobody accepts any more is to be refused.
-        self._listeners.remove(listener)
-        listener.close()
-        return url, process
-
-    def stop(self):
-        for process in self.processes:
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-        for process in self.processes:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for listener in self._listeners:
-            listener.close()
-
-
-def address(listener):
-    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+from runs.workers import SSE, Workers, address, follow
 
 
 @contextmanager
 def working(tmp_path, lease=10.0):
-    workers = Workers(tmp_path / "runs.db", lease)
+    workers = Workers("runs.process_app:app", RUNS_DB=str(tmp_path / "runs.db"), RUNS_LEASE=str(lease))
     try:
         yield workers
     finally:
         workers.stop()
-
-
-def follow(url, path, last_id=""):
-    """Give the events of a run. Closing the generator cuts the connection."""
-    headers = {**SSE, "last-event-id": last_id} if last_id else SSE
-    with (
-        httpx2.Client(base_url=url, timeout=20, verify=False) as client,
-        client.stream("GET", path, headers=headers) as response,
-    ):
-        assert response.status_code == 200, response.read()
-        decoder = SSEDecoder()
-        for chunk in response.iter_bytes():
-            yield from decoder.feed(chunk)
 
 
 def begun(url, items, pause):
@@ -208,8 +126,8 @@ def test_a_worker_that_was_stopped_and_given_up_writes_nothing_when_it_goes_on(t
         assert '"code":"producer_lost"' in got[-1].data
         process.send_signal(signal.SIGCONT)
         assert httpx2.get(f"{one}{path}", timeout=20).status_code == 502  # it is awake, and knows
-        database = sqlite3.connect(workers.database)
-        found = database.execute("SELECT max(seq), sum(final) FROM records").fetchone()
+        database = sqlite3.connect(tmp_path / "runs.db")
+        found = database.execute("SELECT max(seq), sum(mark LIKE '1%') FROM records").fetchone()
         database.close()
         assert found == (int(got[-2].id.rpartition("-")[2]) + 1, 1)
 
@@ -219,7 +137,7 @@ def test_a_database_that_is_locked_for_long_is_503_and_what_is_there_can_be_read
         one, _ = workers.alone()
         path = begun(one, 5, 0.05)
         assert len(httpx2.get(f"{one}{path}", timeout=20).json()["data"]) == 5
-        locker = sqlite3.connect(workers.database, isolation_level=None)
+        locker = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
         locker.execute("BEGIN IMMEDIATE")
         answer = httpx2.post(f"{one}/count?items=1", timeout=20)
         assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")

@@ -7,8 +7,8 @@ import pytest
 
 from dual_mode_streaming import Channel, Outcome, Runs, ServerSentEvent, concat, errors, last
 from dual_mode_streaming.runs.producing import NEWEST
-from dual_mode_streaming.runs.workers import several_workers
 from dual_mode_streaming.stores import Limits, MemoryStore, NewRun, Record, RunState, SQLiteStore
+from dual_mode_streaming.workers import several_workers
 from runs.work import Shaky, Steps, followed, numbers, until
 
 

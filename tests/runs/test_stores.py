@@ -17,7 +17,7 @@ from dual_mode_streaming.testing import check_store
 async def test_the_memory_store_keeps_its_promises():
     store = MemoryStore()
     checked = await check_store(lambda: store)
-    assert len(checked) == 14
+    assert len(checked) == 15
     assert any(promise.startswith("Of many callers with one key") for promise in checked)
 
 
@@ -26,8 +26,8 @@ async def test_the_sqlite_store_keeps_its_promises(tmp_path):
     async def factory():
         return SQLiteStore(tmp_path / "runs.db")
 
-    assert len(await check_store(factory)) == 14
-    assert len(await check_store(lambda: SQLiteStore(tmp_path / "runs.db", durable=True), record_bytes=10)) == 14
+    assert len(await check_store(factory)) == 15
+    assert len(await check_store(lambda: SQLiteStore(tmp_path / "runs.db", durable=True), record_bytes=10)) == 15
 
 
 # --- the suite sees what is broken -------------------------------------------------------------------------
@@ -35,13 +35,13 @@ async def test_the_sqlite_store_keeps_its_promises(tmp_path):
 
 class LosesRecords(MemoryStore):
     async def append(self, run_id, epoch, records):
-        return await super().append(run_id, epoch, [*records[:-2], *(replace(r, data=b"") for r in records[-2:])])
+        return await super().append(run_id, epoch, [*records[:-2], *(r._replace(data=b"") for r in records[-2:])])
 
 
 class KeepsRepeats(MemoryStore):
     async def append(self, run_id, epoch, records):
         last = self._runs[run_id].last if run_id in self._runs else 0
-        again = [replace(record, seq=last + n) for n, record in enumerate(records, 1)]
+        again = [record._replace(seq=last + n) for n, record in enumerate(records, 1)]
         return await super().append(run_id, epoch, again if records and records[0].seq <= last else records)
 
 
@@ -107,6 +107,30 @@ class HasNoLease(MemoryStore):
         return replace(head, lease=0.0), records
 
 
+class AddsTwiceTheSameNumber(MemoryStore):
+    async def add(self, run_id, epoch, records):
+        last = self._get(run_id).last
+        await asyncio.sleep(0)
+        await super().add(run_id, epoch, records)
+        return last + 1
+
+
+class AddsPartByPart(MemoryStore):
+    async def add(self, run_id, epoch, records):
+        firsts = []
+        for record in records:
+            firsts.append(await super().add(run_id, epoch, [record]))
+            await asyncio.sleep(0)
+        return firsts[0]
+
+
+class AddsAfterTheEnd(MemoryStore):
+    async def add(self, run_id, epoch, records):
+        if self._get(run_id).ended:
+            return self._get(run_id).last + 1
+        return await super().add(run_id, epoch, records)
+
+
 class IsDown(MemoryStore):
     async def claim(self, run):
         raise StoreError
@@ -129,11 +153,14 @@ class IsDown(MemoryStore):
         (ReadsOneTooMany, "begins with"),
         (LeaksItsErrors, "KeyError was raised"),
         (HasNoLease, "the lease of a live run"),
+        (AddsTwiceTheSameNumber, "numbers that additions"),
+        (AddsPartByPart, "numbers that additions"),
+        (AddsAfterTheEnd, "an addition after the end"),
         (IsDown, "unexpectedly raised StoreError"),
     ],
 )
 async def test_the_suite_refuses_a_store_that_breaks_a_promise(kind, told, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.testing.storing.PATIENCE", 0.7)
+    monkeypatch.setattr("dual_mode_streaming.testing.store_bench.PATIENCE", 0.7)
     store = kind()
     with pytest.raises(AssertionError, match=told):
         await check_store(lambda: store)
@@ -145,7 +172,7 @@ async def test_the_suite_sees_a_store_that_hangs(monkeypatch):
         async def renew(self, run_id, epoch):
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("dual_mode_streaming.testing.storing.PATIENCE", 0.05)
+    monkeypatch.setattr("dual_mode_streaming.testing.store_bench.PATIENCE", 0.05)
     store = Hangs()
     with pytest.raises(AssertionError, match="it hangs"):
         await check_store(lambda: store)

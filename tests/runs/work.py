@@ -63,6 +63,10 @@ class Shaky(MemoryStore):
         self.check()
         return await super().append(run_id, epoch, records)
 
+    async def add(self, run_id, epoch, records):
+        self.check()
+        return await super().add(run_id, epoch, records)
+
     async def renew(self, run_id, epoch):
         self.check()
         return await super().renew(run_id, epoch)

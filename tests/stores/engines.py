@@ -125,6 +125,8 @@ def _free_port() -> int:
 
 
 def store_on(kind, address, prefix, **options):
-    """Make a store of one kind for the engine that listens there."""
+    """Make a store of one kind for the engine that listens there; for SQLite the address is the path of the file."""
+    if kind == "sqlite":
+        return stores.SQLiteStore(address, **options)
     name, scheme = {"redis": ("RedisStore", "redis"), "nats": ("NATSStore", "nats")}[kind]
     return getattr(stores, name)(f"{scheme}://{address}", prefix=prefix, **options)

@@ -67,6 +67,7 @@ async def connect():
 VERBS = {
     "append": lambda store: store.append("run", "e1", records(2, 3)),
     "the end": lambda store: store.append("run", "e1", [*records(2, 2), Record(3, b"{}", "done", final=True)]),
+    "add": lambda store: store.add("run", "e1", records(2, 3)),
     "close": lambda store: store.close("run", "cancelled", b"{}"),
 }
 
@@ -95,6 +96,7 @@ async def test_a_cut_after_the_server_has_done_it_and_before_its_reply_doubles_n
     direct = connect(kind, address, prefix)
     await direct.claim(RUN)
     await direct.claim(NewRun("another", "e"))
+    await direct.add("another", "e", records(1, 1))
     await direct.close("another", "cancelled", b"{}")  # so the server knows all scripts
     with TCPProxy(address) as proxy:
         store = connect(kind, proxy.url.removeprefix("http://"), prefix)
@@ -106,9 +108,12 @@ async def test_a_cut_after_the_server_has_done_it_and_before_its_reply_doubles_n
             assert not doing.done()
             await asyncio.to_thread(proxy.cut)
             await asyncio.to_thread(proxy.resume)
-            head = await soon(doing)
-        head_now, kept = await direct.read("run")
-        assert (head.last, head.state) == (head_now.last, head_now.state)
+            done = await soon(doing)
+        head, kept = await direct.read("run")
+        if verb == "add":
+            assert done == 2
+        else:
+            assert (done.last, done.state) == (head.last, head.state)
         assert [record.seq for record in kept] == [1, 2] if verb == "close" else [1, 2, 3]
         await store.aclose()
 

@@ -5,8 +5,10 @@
     async for event in prices.subscribe():
         print(event.data)
 
-`channel` is what users hold, `sharedlog` keeps what was published once for all, `subscriptions` is one subscriber, and
-`crowd` decides who is served when, and what becomes of the slow; `tally` is their numbers.
+`channel` is what users hold, and `hub` what it is in one process: `sharedlog` keeps what was published once for all,
+`subscriptions` is one subscriber, `tally` is their numbers, and `crowd` decides who is served when, and what becomes of
+the slow; `broadcast` is what a subscription needs of it. A channel that several processes share has a `history` in a
+store, and a `link` in each process that follows it.
 """
 
 from __future__ import annotations

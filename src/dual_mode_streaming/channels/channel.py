@@ -1,37 +1,46 @@
-"""`Channel`: one producer, many subscribers, each of them bounded.
+"""`Channel`: what is published once, for many subscribers, each of them bounded.
 
 What is published is kept once, in a log that all subscribers share (`sharedlog.py`). Each of them has a position in it
-(`subscriptions.py`), and all are served together (`crowd.py`).
+(`subscriptions.py`), and all are served together (`crowd.py`). With a store the log is a mirror of the history that all
+processes share (`history.py`), and is filled by the link to it (`link.py`).
 
 Rules:
 
 - What cannot be published is refused before anybody gets anything.
 - A channel is used in one event loop at a time. When that has ended, another one may take the channel over.
+- With a store nothing enters the log but by the link, also what this process publishes. So the order is that of the
+  store, in every process.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Hashable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, get_args
 
-from dual_mode_streaming.errors import ChannelClosed, ItemTooLarge, WrongLoop
+from dual_mode_streaming.entries import retry_after
+from dual_mode_streaming.errors import ChannelClosed, Draining, ItemTooLarge, StoreError
 from dual_mode_streaming.events import ServerSentEvent
 from dual_mode_streaming.formats import RESERVED_NAMES, reserved
-from dual_mode_streaming.jsonbytes import encode_json
+from dual_mode_streaming.jsonbytes import decode_json, encode_json
+from dual_mode_streaming.lifecycle import logger
 from dual_mode_streaming.sources import Asked
 from dual_mode_streaming.sse import check_event
+from dual_mode_streaming.stores.base import Store
+from dual_mode_streaming.stores.memory import MemoryStore
+from dual_mode_streaming.workers import several_workers
 
-from .crowd import Crowd, Policy
-from .sharedlog import Published, SharedLog, gap
+from .crowd import Policy
+from .history import StoredHistory, kept_items
+from .hub import Hub
+from .link import Link
 from .subscriptions import Subscription
-from .tally import Tally
 
 __all__ = ["Channel", "Policy"]
 
 
-class Channel:
+class Channel(Hub):
     """Gives every published item to every subscriber.
 
     Give it to `DualModeResponse`, or return it from an endpoint under `@dual_mode`: each client that asks for a stream
@@ -41,19 +50,27 @@ class Channel:
     Events have ids, `<epoch>-<number>`: the epoch is random and of this channel alone, the numbers are 1, 2, 3 and so
     on. A client that reconnects with `Last-Event-ID` gets what came after it, from the history, and then what is new.
 
+    With a store the channel is the same in all processes that have the store: what one publishes reaches the
+    subscribers of all, and a client may come back to any of them. Items are then what their JSON says, for `key` too.
+
     Args:
         history: How many of the newest items to keep for those who come back, and for batches. They are bounded by
-            this number alone. Under `latest` they are the newest item of each key.
+            this number alone, and in a store by 64 MiB. Under `latest` they are the newest item of each key; a store
+            knows the keys of its newest `10 * history + 1000` items.
         max_items: How many items may wait for one subscriber. History for one who comes back is not counted.
         max_bytes: How many bytes of them, as JSON. No single item may be larger.
         policy: What happens to a subscriber for whom more would have to wait: `"disconnect"` ends it with `SlowClient`,
             `"drop_oldest"` and `"drop_newest"` leave items out, `"latest"` leaves out what a newer item with the same
             key replaces (always, not only when it is full; keys beyond the bounds are dropped, oldest first), and
             `"block"` lets `publish` wait. A subscriber that items were dropped for gets a `gap` event in their place.
+            `"block"` is not for a channel with a store: nobody waits for subscribers elsewhere.
         key: Gives what an item is conflated by, for `latest`: anything that can be a key of a dict.
+        store: Where the history is, for a channel that several processes share. None for one of this process alone.
+        name: What the channel is called in the store. All channels of one store and name are one. It is kept for a day
+            without items and followers, and for ten minutes after it was closed.
 
     Raises:
-        ValueError: A bound is out of its range, the policy is unknown, or `key` and `policy` do not go together.
+        ValueError: A bound is out of its range, the policy is unknown, or two options do not go together.
     """
 
     def __init__(
@@ -64,22 +81,19 @@ class Channel:
         max_bytes: int = 1_048_576,
         policy: Policy = "disconnect",
         key: Callable[[Any], Hashable] | None = None,
+        store: Store | None = None,
+        name: str | None = None,
     ) -> None:
         _check(history, max_items, max_bytes, policy, key)
-        self.epoch = secrets.token_hex(8)
-        """The first part of all ids."""
-        self.closed = False
-        """Whether nothing can be published any more."""
-        self.failure: BaseException | None = None
-        """What the channel was closed with; None if that was a good end, or has not come yet."""
-        self.max_items = max_items
-        self.max_bytes = max_bytes
-        self.policy: Policy = policy
-        self.log = SharedLog(history=history, max_items=max_items, max_bytes=max_bytes, conflates=key is not None)
-        self.tally = Tally()
-        """What was published, and what became of it for the subscribers that have left; see `Subscription.tally`."""
-        self._key = key
-        self._crowd: Crowd | None = None
+        _check_store(store, name, policy)
+        # What the store has let go this process lets go too, so that all processes have the same history.
+        reach = kept_items(history, conflates=True) if store is not None and key is not None else None
+        super().__init__(history=history, max_items=max_items, max_bytes=max_bytes, policy=policy, key=key, reach=reach)
+        self._keeps = history
+        self._store = store
+        self._name = name or ""
+        self._shared: tuple[StoredHistory, Link] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     # --- publishing ------------------------------------------------------------------------------
 
@@ -88,6 +102,8 @@ class Channel:
 
         Without slow subscribers this does not wait, but for a turn of the event loop now and then. Under `block` it
         waits until every subscriber has room. If it is cancelled while it waits, nothing was published.
+
+        With a store it waits until the store has the item. If it is cancelled meanwhile, the item may be published.
 
         Args:
             item: Anything with a JSON form. It must not be changed afterwards.
@@ -98,51 +114,65 @@ class Channel:
 
         Raises:
             ItemNotEncodable: The item has no JSON form.
-            ItemTooLarge: Its JSON is larger than `max_bytes`.
+            ItemTooLarge: Its JSON is larger than `max_bytes`, or than a record of the store may be.
             InvalidEvent: The name would forge a line, or is the library's own.
             TypeError: The item is a `ServerSentEvent`; or the key that `key` gave cannot be a key of a dict.
             ChannelClosed: The channel is closed, or was closed while this waited.
+            StoreError: The store does not answer. Nobody knows then whether the item was published.
             WrongLoop: The subscribers are in another event loop.
         """
-        crowd, log = self._here(), self.log
+        self._here()
         json, key = self._checked(item, event)
-        while True:
-            if self.closed:
-                raise ChannelClosed
-            evicted = log.evicted_by(len(json), log.end if self._key is None else key)
-            waits_for = crowd.before(evicted)
-            if waits_for is None:
-                break
-            await asyncio.shield(waits_for)
-        seq = log.end
-        entry = Published(seq, seq if self._key is None else key, item, event, f"{self.epoch}-{seq}", json)
-        crowd.leave_behind(evicted)
-        log.append(entry, evicted)
+        if self._store is None:
+            event_id = await self.append(json, key, item, event)
+            self.tally.published += 1
+            return event_id
+        history, link = self._linked()
+        if self.closed or self._closing is not None:
+            raise ChannelClosed
+        if link.is_opening:
+            await link.open()  # who has subscribed before this must not miss it
+        event_id = await history.add(json, event)
         self.tally.published += 1
-        crowd.published(entry)
-        return entry.event_id
+        if not link.is_open:
+            self.epoch = event_id.rpartition("-")[0]
+        return event_id
 
-    def close(self, error: BaseException | None = None) -> None:
+    def close(self, error: BaseException | None = None) -> Awaitable[None]:
         """End the channel. Subscribers get everything that was published, and then their end.
+
+        With a store the channel ends in all processes. To know that the store has taken the end, await what this gives;
+        otherwise it is only begun.
 
         Args:
             error: End them with this error instead of a clean end: readers in the same process raise it, and clients
-                are told as of any error of a source.
+                are told as of any error of a source. Other processes get it as `ChannelFailed`.
+
+        Returns:
+            What can be awaited. Without a store there is no need to: the channel is closed when this returns.
 
         Raises:
-            WrongLoop: The subscribers are in another event loop.
+            WrongLoop: The subscribers are in another event loop; or there is a store, and this is called from no
+                coroutine.
+            StoreError: The store does not answer. Raised by what is awaited.
         """
-        if self.closed:
-            return
-        self._check_loop()
-        self.closed = True
-        self.failure = error
-        if self._crowd is not None and not self._crowd.loop.is_closed():
-            self._crowd.tidy()
-            self._crowd.schedule()
+        if self._store is not None:
+            if self._closing is None:
+                self._closing = self._here().loop.create_task(self._close_all(error))
+            return self._closing
+        if not self.closed:
+            self._check_loop()
+            self.finish(error)
+        return _Done()
 
     def snapshot(self) -> list[Any]:
-        """Give the items of the history, oldest first."""
+        """Give the items of the history, oldest first. With a store they are those that this process has heard of.
+
+        Raises:
+            StoreError: The channel has a store, and is not open.
+        """
+        if self._store is not None and not self.closed and (self._shared is None or not self._shared[1].is_open):
+            raise StoreError("This process does not follow the channel yet: await channel.open() first.")
         return [entry.item for entry in self.log.history.values()]
 
     # --- subscribing -----------------------------------------------------------------------------
@@ -160,50 +190,109 @@ class Channel:
         Raises:
             WrongLoop: This is not called from a coroutine, or the subscribers are in another event loop.
         """
-        crowd = self._here()
-        replay = [] if last_event_id is None else self._after(last_event_id)
-        subscription = Subscription(self, replay, asked_for=last_event_id is not None)
-        crowd.subscriptions.add(subscription)
+        self._here()
+        asked_for = last_event_id is not None
+        if self._store is not None and not self.closed:
+            _, link = self._linked()
+            if not link.is_open or self._seq_of(last_event_id) >= self.log.end:
+                waiting = Subscription(self, None, asked_for=asked_for)
+                link.admit(waiting, last_event_id)
+                return waiting
+        subscription = Subscription(self, [], asked_for=asked_for)
+        self.place(subscription, last_event_id)
         return subscription
-
-    @property
-    def subscriptions(self) -> tuple[Subscription, ...]:
-        """The subscriptions that are open now, in no particular order. `stats` tells of each how it fares."""
-        return () if self._crowd is None else tuple(self._crowd.subscriptions)
 
     def __dual_mode_open__(self, asked: Asked) -> Any:
         """Give the source for one request: a subscription for a stream, the history for a batch."""
-        return self.subscribe(last_event_id=asked.last_event_id) if asked.streams else self.snapshot()
+        if asked.streams:
+            return self.subscribe(last_event_id=asked.last_event_id)
+        return self.snapshot() if self._store is None else self._newest()
 
-    def _after(self, last_event_id: str) -> list[Published | ServerSentEvent]:
-        """Give what is to be replayed after an event: what the history has, and before it a gap if some are missing."""
-        log = self.log
-        epoch, _, number = last_event_id.rpartition("-")
-        known = epoch == self.epoch and number.isascii() and number.isdecimal() and len(number) < 20
-        seq = int(number) if known else log.end
-        if seq >= log.end:
-            missed, entries = None, list(log.history.values())
+    async def _newest(self) -> AsyncGenerator[Any, None]:
+        """Give the items of the history as the store has it now."""
+        self._here()
+        if not self.closed:
+            await self.open()
+            await self._linked()[1].look()
+        for item in self.snapshot():
+            yield item
+
+    # --- with a store ------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Begin to follow the channel in this process, or wait until that has begun. Without a store do nothing.
+
+        The first subscriber does it too. But a store that cannot be reached is better known at the start.
+
+        Raises:
+            StoreError: The store does not answer.
+            WrongLoop: The subscribers are in another event loop.
+        """
+        self._here()
+        if self._store is not None and not self.closed:
+            await self._linked()[1].open()
+
+    async def aclose(self) -> None:
+        """Follow the channel in this process no more. Subscribers are told to come back, to wherever they are sent.
+
+        Without a store this does nothing, and neither does it close the store: that belongs to whoever has made it.
+        """
+        if self._shared is not None:
+            await self._shared[1].aclose(Draining(retry_after(), closes=False))
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:  # noqa: ARG002  the signature of a lifespan
+        """Be the lifespan of an application, or a part of it: open the store and the channel, and close both.
+
+        Args:
+            app: The application.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        if isinstance(self._store, MemoryStore) and (sign := several_workers()):
+            logger.warning(
+                "a channel is shared through the memory of one process, but %s: what is published in one process does "
+                "not reach the others. Use SQLiteStore on one machine, or RedisStore on several.",
+                sign,
+            )
+        if self._store is not None:
+            await self._store.open()
+        await self.open()
+        try:
+            yield
+        finally:
+            await self.aclose()
+            if self._store is not None:
+                await self._store.aclose()
+
+    async def _close_all(self, error: BaseException | None) -> None:
+        history, link = self._linked()
+        if link.is_opening:
+            with suppress(StoreError):
+                await link.open()  # as whoever has published before this does
+        try:
+            await history.end(error)
+        except BaseException:
+            self._closing = None
+            raise
+        if link.is_open:
+            with suppress(StoreError):  # the end is there: the link goes on trying to hear of it
+                await link.look()
         else:
-            missed = log.lost - seq
-            entries = [entry for entry in log.history.values() if entry.seq > seq]
-            if missed <= 0:
-                return [*entries]
-            if log.conflates:
-                missed = None  # some of them may have been replaced
-        upto = entries[0].seq - 1 if entries else log.end - 1
-        return [gap(self.epoch, missed, upto), *entries]
+            self.finish(error)
+        if error is not None and self.failure is not None:
+            self.finish(error)  # here it is told as it is, and not in the words for other processes
 
-    # --- subscriptions tell ------------------------------------------------------------------------
-
-    def moved(self, subscription: Subscription) -> None:
-        """Take note that a slow subscription has taken something."""
-        if self._crowd is not None:
-            self._crowd.moved(subscription)
-
-    def left(self, subscription: Subscription) -> None:
-        """Take note that a subscription takes nothing any more."""
-        if self._crowd is not None:
-            self._crowd.left(subscription)
+    def _linked(self) -> tuple[StoredHistory, Link]:
+        """Give the history, and the link to it in the running event loop."""
+        assert self._store is not None  # noqa: S101  all callers have looked
+        shared = self._shared
+        if shared is None or shared[1].loop is not self._here().loop:
+            conflates = self._key is not None
+            history = StoredHistory(self._store, self._name, history=self._keeps, conflates=conflates)
+            shared = self._shared = history, Link(self, history, None if conflates and self._keeps else self._keeps)
+        return shared
 
     # --- checks ------------------------------------------------------------------------------------
 
@@ -218,38 +307,15 @@ class Channel:
         json = encode_json(item)
         if len(json) > self.max_bytes:
             raise ItemTooLarge(self.log.end - 1, len(json), self.max_bytes, bound="max_bytes")
+        if self._store is not None:
+            most = self._store.max_record_bytes
+            if most is not None and len(json) > most:
+                raise ItemTooLarge(self.log.end - 1, len(json), most, bound="max_record_bytes")
+            if self._key is not None:
+                item = decode_json(json)
         key = None if self._key is None else self._key(item)
         hash(key)
         return json, key
-
-    def _here(self) -> Crowd:
-        """Give the subscribers in the running event loop."""
-        self._check_loop()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise WrongLoop(
-                "A channel is used from coroutines, on asyncio or uvloop. An endpoint that is a plain function runs in "
-                "a thread: make it `async def`, or give the channel itself to the response."
-            ) from None
-        if self._crowd is None or self._crowd.loop is not loop:
-            # Whoever subscribed in another event loop is gone with it.
-            self.log.release()
-            self._crowd = Crowd(self.log, self.policy, self.max_items, self.max_bytes, loop)
-        return self._crowd
-
-    def _check_loop(self) -> None:
-        if self._crowd is None or not self._crowd.loop.is_running():
-            return
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is not self._crowd.loop:
-            raise WrongLoop(
-                "This channel is used in another event loop, most likely in another thread. Publish there: "
-                "asyncio.run_coroutine_threadsafe(channel.publish(item), loop)."
-            )
 
 
 def _check(history: object, max_items: object, max_bytes: object, policy: object, key: object) -> None:
@@ -263,3 +329,19 @@ def _check(history: object, max_items: object, max_bytes: object, policy: object
         raise ValueError("policy='latest' needs key=, a function that says which items replace each other")
     if policy != "latest" and key is not None:
         raise ValueError(f"key= is for policy='latest', not for policy={policy!r}")
+
+
+def _check_store(store: object, name: object, policy: object) -> None:
+    if (store is None) != (name is None):
+        raise ValueError("store= and name= go together: the name is that of the channel in the store")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise ValueError(f"name={name!r} must be a text that is not empty")
+    if store is not None and policy == "block":
+        raise ValueError("policy='block' is for readers of one process; with a store nobody waits for the others")
+
+
+class _Done:
+    """What can be awaited, and is there already."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()

@@ -124,6 +124,14 @@ class Crowd:
                 subscription.evict(SlowClient(*bound))
         self._slowest = min((subscription.cursor for subscription in self._slow), default=self._log.end)
 
+    def jump(self, seq: int) -> None:
+        """Take note that what comes next has this number: what is between was lost, and everybody is told so."""
+        if self._log.conflates:
+            for subscription in self.subscriptions:
+                subscription.lose(seq - subscription.cursor)
+        self._log.begin_at(seq)
+        self._slowest = min((subscription.cursor for subscription in self._slow), default=seq)
+
     def published(self, entry: Published) -> None:
         """Take note that something was published."""
         if self._holding:

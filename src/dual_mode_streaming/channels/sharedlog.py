@@ -23,12 +23,17 @@ from typing import Any
 from dual_mode_streaming.answers import BURST_BYTES
 from dual_mode_streaming.events import Missed, ServerSentEvent
 from dual_mode_streaming.formats import Format
+from dual_mode_streaming.jsonbytes import decode_json
 from dual_mode_streaming.sources import Ready
 
-__all__ = ["Published", "SharedLog", "gap"]
+__all__ = ["NOT_DECODED", "Published", "SharedLog", "gap"]
 
 REMEMBERED_BODIES = 16
 """Subscribers that are level share a body. A few may be at other places; more than that are not remembered."""
+
+
+NOT_DECODED = object()
+"""Stands for an item of which only the JSON is there yet."""
 
 
 class Published:
@@ -37,21 +42,28 @@ class Published:
     Attributes:
         seq: Its number in the channel: 1, 2, 3 and so on.
         key: What it is conflated by; its number if it is not.
-        item: The item, as the author gave it.
+        item: The item, as the author gave it; what its JSON says if it came from a store.
         name: The name of its event; None if it has none.
         json: The item as JSON.
     """
 
-    __slots__ = ("_frames", "event_id", "item", "json", "key", "name", "seq")
+    __slots__ = ("_frames", "_item", "event_id", "json", "key", "name", "seq")
 
     def __init__(self, seq: int, key: Hashable, item: Any, name: str | None, event_id: str, json: bytes) -> None:
         self.seq = seq
         self.key = key
-        self.item = item
+        self._item = item
         self.name = name
         self.event_id = event_id
         self.json = json
         self._frames: dict[str, bytes] = {}
+
+    @property
+    def item(self) -> Any:
+        """The item. Most of those that come from a store are sent on as they are, and never decoded."""
+        if self._item is NOT_DECODED:
+            self._item = decode_json(self.json)
+        return self._item
 
     def frame(self, format: Format) -> bytes:  # noqa: A002  the field's word
         """Give its frame, made when it is wanted for the first time."""
@@ -78,9 +90,13 @@ class SharedLog:
         max_items: The most entries of the window.
         max_bytes: The most bytes of the window.
         conflates: Whether entries have keys other than their numbers.
+        reach: Of how many of the newest numbers entries are kept in the history; None for no such bound.
     """
 
-    def __init__(self, *, history: int, max_items: int, max_bytes: int, conflates: bool) -> None:
+    def __init__(
+        self, *, history: int, max_items: int, max_bytes: int, conflates: bool, reach: int | None = None
+    ) -> None:
+        self._reach = reach
         self.conflates = conflates
         self.end = 1
         """The number that the next entry will have."""
@@ -132,6 +148,8 @@ class SharedLog:
             self.history[entry.key] = entry
             if len(self.history) > self._keeps:
                 self.lost = self.history.popitem(last=False)[1].seq
+            if self._reach is not None:
+                self._forget_before(self.end - self._reach)
         else:
             self.lost = entry.seq
 
@@ -141,6 +159,12 @@ class SharedLog:
         self._bytes = 0
         self.first = self.end
         self._forget_bodies()
+
+    def begin_at(self, seq: int) -> None:
+        """Forget everything: what comes next has this number, and nobody knows what was before it."""
+        self.history.clear()
+        self.end, self.lost = seq, seq - 1
+        self.release()
 
     def entries_from(self, seq: int) -> Iterator[Published]:
         """Give the entries of the window from a number on, oldest first."""
@@ -182,3 +206,10 @@ class SharedLog:
     def _forget_bodies(self) -> None:
         for bodies in self._bodies.values():
             bodies.clear()
+
+    def _forget_before(self, seq: int) -> None:
+        """Let go of the history before a number."""
+        history = self.history
+        while history and (entry := next(iter(history.values()))).seq < seq:
+            del history[entry.key]
+            self.lost = entry.seq

@@ -10,6 +10,8 @@ Rules:
 - Every number of the log is delivered, dropped, conflated or still buffered, for each subscriber exactly one of them.
 - What is dropped is told by a `gap` event in the place where it is missing, before anything that comes after it.
 - A subscription belongs to whoever reads it. The channel does not keep it alive.
+- One that still waits for its place, because a store has to be asked for it, reads an empty log until then. Its
+  response waits with the headers: a client that has them misses nothing from then on.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from dual_mode_streaming.answers import BURST_BYTES
 from dual_mode_streaming.errors import DualModeError
@@ -25,31 +27,14 @@ from dual_mode_streaming.events import ServerSentEvent
 from dual_mode_streaming.formats import Format
 from dual_mode_streaming.sources import Asked, FrameSource, Ready
 
+from .broadcast import Broadcast
 from .sharedlog import Published, SharedLog, gap
 from .tally import SubscriptionStats, Tally
 
-__all__ = ["Broadcast", "Subscription"]
+__all__ = ["Subscription"]
 
-
-class Broadcast(Protocol):
-    """What a subscription needs of its channel."""
-
-    log: SharedLog
-    epoch: str
-    closed: bool
-    failure: BaseException | None
-    tally: Tally
-    max_items: int
-    max_bytes: int
-
-    def __dual_mode_open__(self, asked: Asked) -> Any:
-        """Give the source for a request."""
-
-    def moved(self, subscription: Subscription) -> None:
-        """Take note that a slow subscription has taken something."""
-
-    def left(self, subscription: Subscription) -> None:
-        """Take note that a subscription takes nothing any more."""
+_NOWHERE = SharedLog(history=0, max_items=1, max_bytes=1, conflates=False)
+"""Is always empty."""
 
 
 class Subscription(FrameSource):
@@ -64,6 +49,7 @@ class Subscription(FrameSource):
         "_asked_for",
         "_bodies",
         "_channel",
+        "_commits",
         "_conflated",
         "_delivered",
         "_dropped",
@@ -84,7 +70,9 @@ class Subscription(FrameSource):
         "slow_since",
     )
 
-    def __init__(self, channel: Broadcast, replay: list[Published | ServerSentEvent], *, asked_for: bool) -> None:
+    def __init__(
+        self, channel: Broadcast, replay: list[Published | ServerSentEvent] | None, *, asked_for: bool
+    ) -> None:
         self.idle = False
         self.ended = False
         """Whether it takes nothing any more."""
@@ -92,13 +80,15 @@ class Subscription(FrameSource):
         """Whether it was behind after a round, and is still. The crowd's note."""
         self.slow_since = 0.0
         """Since when, by the clock of the event loop."""
-        self.cursor = channel.log.end
-        """From which number on the log has something for it."""
         self._channel = channel
-        self._log = channel.log
+        self._log = _NOWHERE if replay is None else channel.log
+        self.cursor = self._log.end
+        """From which number on the log has something for it."""
+        self._commits = False
+        """Whether the response is to send its headers, although there is nothing to give."""
         self._asked_for = asked_for
         self._queue: deque[Published | ServerSentEvent] | None = deque(replay) if replay else None
-        self._free = len(replay)
+        self._free = len(replay or ())
         """How much of the queue is history, which counts for no bound."""
         self._held = self._held_bytes = 0
         self._lost = 0
@@ -199,9 +189,9 @@ class Subscription(FrameSource):
         return self._channel.__dual_mode_open__(asked)
 
     @property
-    def commit_after(self) -> float:
-        """Nobody knows when the first item will come, and nothing can fail before it."""
-        return 0.0
+    def commit_after(self) -> float | None:
+        """Nobody knows when the first item will come, and nothing can fail before it, once it has its place."""
+        return None if self._log is _NOWHERE else 0.0
 
     @property
     def total(self) -> int:
@@ -230,7 +220,7 @@ class Subscription(FrameSource):
     def attach(self, format: Format, push: Callable[[], None], evict: Callable[[DualModeError], None]) -> None:  # noqa: A002
         """Begin to give frames; see `FrameSource`."""
         self._format = format
-        self._bodies = self._log.bodies(format)
+        self._bodies = self._channel.log.bodies(format)
         self._push = push
         self._evict = evict
 
@@ -240,7 +230,8 @@ class Subscription(FrameSource):
         if self._queue:
             return self._take_queue()
         if cursor == log.end or self.ended:
-            return None
+            commits, self._commits = self._commits, False
+            return Ready(b"", (), cursor) if commits and not self.ended else None
         if cursor < log.first or self._lost:
             return self._take_after_gap()
         ready = self._bodies.get(cursor)
@@ -324,6 +315,22 @@ class Subscription(FrameSource):
 
     # --- the channel's side ----------------------------------------------------------------------
 
+    def place(self, replay: list[Published | ServerSentEvent]) -> None:
+        """Give it the place that it has waited for, and what comes before that."""
+        self._commits = self._log is _NOWHERE and not replay
+        self._log = self._channel.log
+        self.cursor = self._log.end
+        self._queue = deque(replay) if replay else None
+        self._free = len(replay)
+        self._wake_soon()
+
+    def fail(self, error: DualModeError) -> None:
+        """End it: its channel cannot be followed here any more."""
+        if not self.ended:
+            self._failure = error
+            self._give_up()
+            self._wake_soon()
+
     @property
     def is_behind(self) -> bool:
         """Whether something waits for it."""
@@ -338,6 +345,11 @@ class Subscription(FrameSource):
     def lose(self, count: int) -> None:
         """Take note of items that fall out of a conflated window. Otherwise the numbers tell."""
         self._lost += count
+
+    def _wake_soon(self) -> None:
+        """Wake from a callback: a push makes itself the task of the response, which no other task may do."""
+        if self.idle:
+            asyncio.get_running_loop().call_soon(lambda: self.wake() if self.idle else None)
 
     def wake(self) -> None:
         """Let a reader that is idle look: there is something for it, or nothing any more."""

@@ -13,6 +13,7 @@ DualModeError
     DeadlineExceeded        504  the response took longer than its deadline
     SourceIdle              504  the source was silent for too long
     ChannelClosed           500  something was published to a channel that is closed
+    ChannelFailed           500  another process has closed it with an error, which gives the status and the code
     WrongLoop               500  a channel was used outside of the event loop of its subscribers
     SlowClient              503  a subscriber was further behind than it may be
     TooManyStreams          503  as many streams are open as may be; 429 if it is the bound for one client
@@ -54,7 +55,7 @@ Rules of these files:
 from __future__ import annotations
 
 from .capacity import Draining, TooManyStreams
-from .channels import ChannelClosed, SlowClient, WrongLoop
+from .channels import ChannelClosed, ChannelFailed, SlowClient, WrongLoop
 from .endpoint import (
     BatchTooLarge,
     DeadlineExceeded,
@@ -97,6 +98,7 @@ __all__ = [
     "AnswerNotFound",
     "BatchTooLarge",
     "ChannelClosed",
+    "ChannelFailed",
     "DeadlineExceeded",
     "Draining",
     "DualModeError",

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from .root import DualModeError
+from .root import DualModeError, Problem
 
-__all__ = ["ChannelClosed", "SlowClient", "WrongLoop"]
+__all__ = ["ChannelClosed", "ChannelFailed", "SlowClient", "WrongLoop"]
 
 
 class ChannelClosed(DualModeError):
@@ -18,6 +18,26 @@ class ChannelClosed(DualModeError):
 
     def __init__(self) -> None:
         super().__init__("The channel is closed. Nothing can be published any more; make a new one.")
+
+
+class ChannelFailed(DualModeError):
+    """Another process has closed the channel with an error. It is told in the words of that process.
+
+    Attributes:
+        problem: The problem document.
+    """
+
+    code = "channel_failed"
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail or problem.title)
+        self.status = problem.status
+        self.code = problem.code
+        self._problem = problem
+
+    @property
+    def problem(self) -> Problem:
+        return self._problem
 
 
 class WrongLoop(DualModeError, RuntimeError):

@@ -48,6 +48,15 @@ class Problem:
             document["detail"] = self.detail
         return {**self.extensions, **document}
 
+    @classmethod
+    def from_dict(cls, members: Mapping[str, Any]) -> Problem:
+        """Read the members of a document that `as_dict` has given."""
+        rest = {name: value for name, value in members.items() if name not in _STANDARD}
+        return cls(members["status"], members["code"], members.get("detail"), rest)
+
+
+_STANDARD = ("type", "title", "status", "code", "detail")
+
 
 class DualModeError(Exception):
     """The root of all errors of this library.

@@ -34,8 +34,9 @@ from dual_mode_streaming.errors import (
 from dual_mode_streaming.lifecycle import logger
 from dual_mode_streaming.pace import TURN_SECONDS
 from dual_mode_streaming.stores.base import Head, Record, RunState, Store, Watch
+from dual_mode_streaming.stores.pauses import pauses
+from dual_mode_streaming.tasks import cancelled
 
-from .producing import pauses
 from .records import ERROR, event_id, failure_of, problem_json
 
 __all__ = ["Feed", "Following"]
@@ -126,8 +127,7 @@ class Feed:
         """End the feed, although it has users: they are told why."""
         self._fail(failure)
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancelled(self._task)
 
     @property
     def known(self) -> int:
@@ -223,7 +223,7 @@ class Feed:
     async def _follow(self, after: int) -> None:
         down_since: float | None = None
         pause = pauses()
-        while self.final is None:
+        while self.final is None and self._users:
             try:
                 async with self._store.watch(self.run_id) as watch:
                     if self._opened.done():
@@ -256,7 +256,8 @@ class Feed:
     async def _listen(self, watch: Watch) -> None:
         hearing: asyncio.Task[Sequence[Record]] | None = None
         try:
-            while self.final is None:
+            # A cancellation by who leaves last may have been swallowed on the way (`tasks.cancelled`).
+            while self.final is None and self._users:
                 hearing = hearing or asyncio.ensure_future(_next(watch))
                 await asyncio.wait({hearing}, timeout=max(0.0, self._lease_ends - self._loop.time()))
                 if hearing.done():

@@ -18,7 +18,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -44,11 +43,12 @@ from dual_mode_streaming.observers import ObservedRun, Observer
 from dual_mode_streaming.pace import Pace
 from dual_mode_streaming.sources import close_source
 from dual_mode_streaming.stores.base import Limits, NewRun, Record, RunState, Store
-from dual_mode_streaming.tasks import gave_up
+from dual_mode_streaming.stores.pauses import pauses
+from dual_mode_streaming.tasks import cancelled, gave_up
 
 from .records import CANCELLED, done_record, error_record
 
-__all__ = ["NEWEST", "Producer", "Terms", "pauses"]
+__all__ = ["NEWEST", "Producer", "Terms"]
 
 T = TypeVar("T")
 
@@ -83,18 +83,6 @@ class Terms:
             bound = getattr(self, name)
             if bound is not None and not bound > 0:
                 raise ValueError(f"{name}={bound!r} must be above zero")
-
-
-def pauses() -> Callable[[], float]:
-    """Give what gives the pauses between tries of a store that does not answer: growing, up to a second."""
-    pause = 0.025
-
-    def following() -> float:
-        nonlocal pause
-        pause = min(2 * pause, 1.0)
-        return pause * random.uniform(0.5, 1)  # noqa: S311  no secret
-
-    return following
 
 
 class Producer:
@@ -165,9 +153,8 @@ class Producer:
             elif isinstance(self._why, StoreError):
                 outcome = Outcome.ERROR
         finally:
-            for task in (driver, writer, listener):
-                task.cancel()
-            await asyncio.wait({writer, listener})
+            driver.cancel()
+            await cancelled(writer, listener)
             await self._finish(outcome)
 
     # --- the source ------------------------------------------------------------------------------

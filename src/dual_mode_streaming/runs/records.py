@@ -86,9 +86,7 @@ def failure_of(final: Record) -> DualModeError | None:
         return None
     if final.event == CANCELLED:
         return RunCancelled()
-    members = decode_json(final.data)
-    rest = {name: value for name, value in members.items() if name not in ("type", "title", "status", "code", "detail")}
-    return RunFailed(Problem(members["status"], members["code"], members.get("detail"), rest))
+    return RunFailed(Problem.from_dict(decode_json(final.data)))
 
 
 def items_of(final: Record) -> int:

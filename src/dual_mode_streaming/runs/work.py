@@ -34,6 +34,8 @@ from dual_mode_streaming.stores.base import Limits, NewRun, RunState, Store
 from dual_mode_streaming.stores.memory import MemoryStore
 from dual_mode_streaming.stores.observed import ObservedStore
 from dual_mode_streaming.streaming import DualModeResponse
+from dual_mode_streaming.tasks import cancelled
+from dual_mode_streaming.workers import several_workers
 
 from .answers import RunResponse
 from .feeds import Feed
@@ -41,7 +43,6 @@ from .followers import Follower
 from .producing import NEWEST, Producer, Terms
 from .records import CANCELLED, ERROR, problem_json, read_event_id
 from .routes import Owner, run_routes
-from .workers import several_workers
 
 __all__ = ["Run", "Runs"]
 
@@ -369,8 +370,7 @@ class Runs:
         try:
             yield
         finally:
-            janitor.cancel()
-            await asyncio.wait([janitor])
+            await cancelled(janitor)
             await self._shut_down()
 
     async def _clean_up(self) -> None:

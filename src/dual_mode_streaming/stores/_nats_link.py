@@ -132,7 +132,14 @@ class NATSLink:
 
     async def last(self, subject: str) -> Message | None:
         """Give the newest message of a subject."""
-        answer = await self._ask(f"$JS.API.STREAM.MSG.GET.{self._prefix}", {"last_by_subj": subject})
+        return await self._message({"last_by_subj": subject})
+
+    async def following(self, subject: str, seq: int) -> Message | None:
+        """Give the first message of a subject whose number in the stream is larger."""
+        return await self._message({"seq": seq + 1, "next_by_subj": subject})
+
+    async def _message(self, question: dict[str, Any]) -> Message | None:
+        answer = await self._ask(f"$JS.API.STREAM.MSG.GET.{self._prefix}", question)
         if "error" in answer:
             if answer["error"].get("err_code") == NO_MESSAGE:
                 return None

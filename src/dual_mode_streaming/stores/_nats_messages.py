@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from struct import Struct
+from typing import Any
 
 from ._frames import unpack
 from .base import Head, Limits, NewRun, Record, RunState
@@ -42,6 +43,7 @@ class Told:
         completes: Whether it completes an append of several messages.
         seq: The number of the message in its stream; 0 before it is there.
         at: When the server took it, in seconds of its own clock.
+        token: By what the one who has added it knows it again; `""` if it was appended.
     """
 
     run: NewRun
@@ -55,6 +57,7 @@ class Told:
     completes: bool = False
     seq: int = 0
     at: float = 0.0
+    token: str = ""
 
     def encode(self) -> bytes:
         """Give the message as bytes."""
@@ -94,11 +97,11 @@ class Told:
 
     def alive(self) -> Told:
         """Give the message that says only that the producer is there."""
-        return replace(self, begins=self.last + 1, frames=b"", more=False, completes=False)
+        return replace(self, begins=self.last + 1, frames=b"", more=False, completes=False, token="")
 
     def _head(self) -> bytes:
         run, limits = self.run, self.run.limits
-        known = {
+        known: dict[str, Any] = {
             "run": [run.run_id, run.epoch, run.owner, run.key],
             "limits": [limits.max_items, limits.max_bytes, limits.ttl, limits.ttl_after, limits.lease],
             "first": self.first,
@@ -106,6 +109,8 @@ class Told:
             "size": self.size,
             "ended": self.ended,
         }
+        if self.token:
+            known["token"] = self.token
         return json.dumps(known, separators=(",", ":")).encode()
 
 

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from redis.exceptions import RedisError
 
 from dual_mode_streaming.errors import StoreError
+from dual_mode_streaming.tasks import cancelled
 
 from ._frames import unpack
 from .bells import Bell, Bells
@@ -75,9 +76,7 @@ class RedisBell:
         """Let go of the connection; watches that are left fail."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await cancelled(task)
         self._give_up(StoreError("The store was closed."))
 
     async def _ask(self, run_id: str) -> None:

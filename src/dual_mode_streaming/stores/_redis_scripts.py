@@ -9,6 +9,7 @@ has one field, `r`, with the frame of one record (`_frames.py` has the layout). 
     ended                       missing while the run is live; `done` by its producer, `closed` by somebody else
     until                       when the lease runs out
     due                         when the pointer of the idempotency key needs a longer life
+    fresh                       until when the life of the keys need not be made longer
     lease, ttl, ttl_after, max_items, max_bytes     the limits; times in milliseconds, the last two may be missing
 
 Rules:
@@ -16,7 +17,10 @@ Rules:
 - Time is the server's own.
 - The head expires before the log. So a head never speaks of a log that has expired.
 - A refusal is an answer, not an error: the first element says `gone`, `ended` or `gap`. Otherwise it is `ok`.
-- Numbers are written with `%.0f`: Lua would write large ones with an exponent.
+- Where Lua makes texts of numbers that may be large, they are written with `%.0f`: it would write an exponent. As
+  arguments of `redis.call` they need no such care, and cost less.
+- An append writes as little as it can: the keys are given their life for an eighth longer than they need it, and it is
+  made longer when that eighth is over. The state travels as one text: for the client each element of an answer costs.
 - Everything works on Redis 5: no `XTRIM MINID`, no exclusive ranges, no `GETDEL`.
 """
 
@@ -25,7 +29,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha1
 
-__all__ = ["APPEND", "BEGIN", "CLOSE", "DROP", "POINT", "READ", "Script"]
+__all__ = ["ADD", "APPEND", "BEGIN", "CLOSE", "DROP", "POINT", "READ", "Script"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ end
 -- What is known of a run; nothing if it is not there.
 local function load()
   local h = redis.call('HMGET', head, 'epoch', 'owner', 'key', 'ended', 'first', 'last', 'bytes', 'until', 'due',
-    'lease', 'ttl', 'ttl_after', 'max_items', 'max_bytes')
+    'lease', 'ttl', 'ttl_after', 'max_items', 'max_bytes', 'fresh')
   if not h[1] then
     return nil
   end
@@ -59,11 +63,12 @@ local function load()
     epoch = h[1], owner = h[2], key = h[3], ended = h[4], first = tonumber(h[5]), last = tonumber(h[6]),
     bytes = tonumber(h[7]), until_ = tonumber(h[8]), due = tonumber(h[9]), lease = tonumber(h[10]),
     ttl = tonumber(h[11]), ttl_after = tonumber(h[12]),
-    items = tonumber(h[13]) or math.huge, most = tonumber(h[14]) or math.huge,
+    items = tonumber(h[13]) or math.huge, most = tonumber(h[14]) or math.huge, fresh = tonumber(h[15]) or 0,
   }
 end
 
--- The answer about a run: `ok`, then what a head is made of, then what the life of its pointer is made of.
+-- The answer about a run: `ok`, its epoch, owner and key, and a text of the rest of its head and of the life of its
+-- pointer.
 local function answer(run, time, due)
   local left = math.max(0, run.until_ - time)
   local state = 'live'
@@ -72,8 +77,8 @@ local function answer(run, time, due)
   elseif left == 0 then
     state = 'lost'
   end
-  return {'ok', run.epoch, run.owner, run.key, state, run.first, run.last, int(left), due or 0, int(run.ttl),
-    int(run.ttl_after)}
+  return {'ok', run.epoch, run.owner, run.key, state .. ' ' .. run.first .. ' ' .. run.last .. ' ' .. left .. ' ' ..
+    (due or 0) .. ' ' .. run.ttl .. ' ' .. run.ttl_after}
 end
 
 -- The size of the data in a frame.
@@ -83,12 +88,32 @@ local function size(frame)
 end
 
 local function expire(milliseconds)
-  redis.call('PEXPIRE', head, int(milliseconds))
-  redis.call('PEXPIRE', log, int(milliseconds + 1000))
+  redis.call('PEXPIRE', head, milliseconds)
+  redis.call('PEXPIRE', log, milliseconds + 1000)
+end
+
+-- Make the life of the keys of a live run longer, if it is time.
+local function live_on(run, time)
+  if time >= run.fresh then
+    redis.call('HSET', head, 'fresh', time + math.floor(run.ttl / 8))
+    expire(run.ttl + math.ceil(run.ttl / 8))
+  end
+end
+
+-- Say whether the pointer of the idempotency key needs a longer life, and note that it is told so.
+local function prolong(run, time)
+  if not run.key or time < run.due then
+    return 0
+  end
+  redis.call('HSET', head, 'due', math.floor(time + run.ttl / 2))
+  return 1
 end
 
 -- Add frames, beginning with ARGV[from], drop what is over the limits, but never the newest, and write the head.
 local function add(run, from)
+  if run.last == 0 then
+    run.fresh = 0 -- the log is not there yet, so it has no life
+  end
   for i = from, #ARGV do
     run.last = run.last + 1
     redis.call('XADD', log, int(run.last) .. '-0', 'r', ARGV[i])
@@ -104,10 +129,10 @@ local function add(run, from)
     run.first = run.first + 1
   end
   if run.first > oldest then
-    redis.call('XTRIM', log, 'MAXLEN', int(run.last - run.first + 1))
+    redis.call('XTRIM', log, 'MAXLEN', run.last - run.first + 1)
+    redis.call('HSET', head, 'first', run.first)
   end
-  redis.call('HSET', head, 'first', int(run.first), 'last', int(run.last), 'bytes', int(run.bytes),
-    'until', int(run.until_))
+  redis.call('HSET', head, 'last', run.last, 'bytes', run.bytes, 'until', run.until_)
 end
 
 """
@@ -125,8 +150,8 @@ if redis.call('EXISTS', head) == 0 then
   redis.call('DEL', log)
   redis.call('HSET', head, 'first', 1, 'last', 0, 'bytes', 0, 'until', 0, 'due', 0, unpack(ARGV))
   local run = load()
-  redis.call('HSET', head, 'until', int(time + run.lease), 'due', int(time + run.ttl / 2))
-  expire(run.ttl)
+  redis.call('HSET', head, 'until', time + run.lease, 'due', math.floor(time + run.ttl / 2))
+  live_on(run, time)
 end
 return answer(load(), time)
 """)
@@ -148,18 +173,15 @@ elseif known < 0 then
   return {'gap', run.last}
 end
 
-local life, due, first = run.ttl, 0, run.last + 1
+local first = run.last + 1
 run.until_ = time + run.lease
-if run.key and time >= run.due then
-  due = 1
-  redis.call('HSET', head, 'due', int(time + run.ttl / 2))
-end
+local due = prolong(run, time)
 if known < count then
   add(run, 6 + known)
   if ARGV[4] == '1' then
     run.ended = 'done'
     redis.call('HSET', head, 'ended', run.ended)
-    life = run.ttl_after
+    expire(run.ttl_after)
   end
   local bell = ''
   if ARGV[5] == '1' then
@@ -167,10 +189,38 @@ if known < count then
   end
   redis.call('PUBLISH', ARGV[2], bell)
 else
-  redis.call('HSET', head, 'until', int(run.until_))
+  redis.call('HSET', head, 'until', run.until_)
 end
-expire(life)
+if not run.ended then
+  live_on(run, time)
+end
 return answer(run, time, due)
+""")
+
+ADD = _script("""\
+-- Add frames behind whatever is there. KEYS: head, log, and one that remembers that this was done. ARGV: epoch,
+-- channel, for how long that is remembered, whether the bell carries the frames, then the frames. The answer has the
+-- number of the first one in the end.
+local run, time = load(), now()
+if not run then
+  return {'gone'}
+elseif run.epoch ~= ARGV[1] or run.ended then
+  return {'ended'}
+end
+local first = tonumber(redis.call('GET', KEYS[3]))
+local due = 0
+if not first then
+  first = run.last + 1
+  run.until_ = time + run.lease
+  due = prolong(run, time)
+  add(run, 5)
+  redis.call('SET', KEYS[3], first, 'PX', ARGV[3])
+  redis.call('PUBLISH', ARGV[2], ARGV[4] == '1' and int(first) .. ':' .. table.concat(ARGV, '', 5) or '')
+  live_on(run, time)
+end
+local told = answer(run, time, due)
+told[#told + 1] = first
+return told
 """)
 
 CLOSE = _script("""\

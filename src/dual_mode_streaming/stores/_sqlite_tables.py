@@ -5,6 +5,9 @@ Rules:
 - A function that refuses something does so before it has changed anything: several share one transaction.
 - Times are those of the machine's monotonic clock, which no step of the wall clock moves and all processes share. It
   begins anew when the machine does; `prepare` sees that by times that lie ahead.
+- `pos` counts the records of all runs, and no number comes twice: by it other processes find what is new. SQLite gives
+  one more than the largest that is there, so the largest stays: a run that has it leaves an empty record of no run.
+- `mark` is what few records have: whether it is final, as 0 or 1, and the name of its event. NULL is neither.
 - `ended` is 0 for a live run, 1 for one that its producer has ended, 2 for one that was closed by somebody else.
 """
 
@@ -18,15 +21,16 @@ from typing import Any, NamedTuple
 
 from dual_mode_streaming.errors import RunEnded, RunNotFound, StoreError
 
-from .base import PAGE_BYTES, Head, NewRun, Record, RunState
+from .base import PAGE_BYTES, Head, NewRun, Record, RunState, numbered
 
-__all__ = ["Row", "append", "claim", "close", "expire", "newest", "prepare", "read", "renew", "since"]
+__all__ = ["Row", "add", "append", "claim", "close", "expire", "newest", "prepare", "read", "renew", "since"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 _TABLES = """
 CREATE TABLE runs (
-    run_id TEXT PRIMARY KEY,
+    number INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL UNIQUE,
     epoch TEXT NOT NULL,
     owner TEXT,
     key TEXT,
@@ -42,27 +46,28 @@ CREATE TABLE runs (
     ttl REAL NOT NULL,
     ttl_after REAL NOT NULL,
     lease REAL NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE records (
-    pos INTEGER PRIMARY KEY AUTOINCREMENT,
-    run_id TEXT NOT NULL,
+    pos INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
     seq INTEGER NOT NULL,
-    event TEXT NOT NULL,
-    final INTEGER NOT NULL,
     data BLOB NOT NULL,
-    UNIQUE (run_id, seq)
+    mark TEXT,
+    UNIQUE (run, seq)
 );
 """
 _COLUMNS = (
-    "run_id, epoch, owner, key, first, last, bytes, ended, touched, leased_until, "
+    "number, run_id, epoch, owner, key, first, last, bytes, ended, touched, leased_until, "
     "max_items, max_bytes, ttl, ttl_after, lease"
 )
+_SELECT = f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?"  # noqa: S608
 _OVER = "touched + CASE ended WHEN 0 THEN ttl ELSE ttl_after END <= ?"
 
 
 class Row(NamedTuple):
     """A run as it stands in its table."""
 
+    number: int | None
     run_id: str
     epoch: str
     owner: str | None
@@ -119,6 +124,7 @@ def claim(db: sqlite3.Connection, run: NewRun) -> Head:
                 return row.head()
             _delete(db, row.run_id)
     row = Row(
+        None,
         run.run_id,
         run.epoch,
         run.owner,
@@ -145,14 +151,26 @@ def append(db: sqlite3.Connection, run_id: str, epoch: str, records: Sequence[Re
     row = _row(db, run_id)
     if row.epoch != epoch or row.ended == 2:
         raise RunEnded
-    new = [record for record in records if record.seq > row.last]
+    new = records
+    if new and new[0].seq <= row.last:
+        new = [record for record in records if record.seq > row.last]
     if not new:
         return (row if row.ended else _touched(db, row)).head(), new
     if row.ended:
         raise RunEnded
-    if [record.seq for record in new] != list(range(row.last + 1, row.last + 1 + len(new))):
+    if [seq for seq, _, _, _ in new] != list(range(row.last + 1, row.last + 1 + len(new))):
         raise ValueError(f"the record after {row.last} has the number {new[0].seq}")
     return _add(db, row, new, ended=int(new[-1].final)).head(), new
+
+
+def add(db: sqlite3.Connection, run_id: str, epoch: str, records: Sequence[Record]) -> Sequence[Record]:
+    """Append records behind whatever is there; give them with their numbers."""
+    row = _row(db, run_id)
+    if row.epoch != epoch or row.ended:
+        raise RunEnded
+    new = numbered(records, row.last + 1)
+    _add(db, row, new, ended=0)
+    return new
 
 
 def renew(db: sqlite3.Connection, run_id: str, epoch: str) -> Head:
@@ -182,11 +200,11 @@ def read(db: sqlite3.Connection, run_id: str, after: int, limit: int) -> tuple[H
         return row.head(), page
     size = 0
     found = db.execute(
-        "SELECT seq, data, event, final FROM records WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
-        (run_id, after, limit),
+        "SELECT seq, data, mark FROM records WHERE run = ? AND seq > ? ORDER BY seq LIMIT ?",
+        (row.number, after, limit),
     )
-    for seq, data, event, final in found:
-        page.append(Record(seq, data, event, bool(final)))
+    for seq, data, mark in found:
+        page.append(_plain(Record, (seq, data, "", False)) if mark is None else _marked(seq, data, mark))
         size += len(data)
         if size >= PAGE_BYTES:
             break
@@ -204,23 +222,36 @@ def expire(db: sqlite3.Connection) -> Sequence[str]:
 
 def newest(db: sqlite3.Connection) -> int:
     """Give the position of the newest record of all runs, that was ever there."""
-    found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'records'").fetchone()
-    return int(found[0]) if found else 0
+    (pos,) = db.execute("SELECT max(pos) FROM records").fetchone()
+    return int(pos or 0)
 
 
 def since(db: sqlite3.Connection, pos: int, limit: int) -> list[tuple[int, str, Record]]:
     """Give the records of all runs after a position, oldest first: each with its position and its run."""
     found = db.execute(
-        "SELECT pos, run_id, seq, data, event, final FROM records WHERE pos > ? ORDER BY pos LIMIT ?", (pos, limit)
+        "SELECT pos, run_id, seq, data, mark FROM records CROSS JOIN runs ON number = run "
+        "WHERE pos > ? ORDER BY pos LIMIT ?",
+        (pos, limit),
     )
-    return [(at, run_id, Record(seq, data, event, bool(final))) for at, run_id, seq, data, event, final in found]
+    return [
+        (at, run_id, Record(seq, data) if mark is None else _marked(seq, data, mark))
+        for at, run_id, seq, data, mark in found
+    ]
+
+
+_plain = tuple.__new__
+"""Makes a record of a tuple without a call of a function in Python: a replay makes thousands."""
+
+
+def _marked(seq: int, data: bytes, mark: str) -> Record:
+    return Record(seq, data, mark[1:], mark[0] == "1")
 
 
 def _row(db: sqlite3.Connection, run_id: str) -> Row:
-    found = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE run_id = ?", (run_id,)).fetchone()  # noqa: S608
-    if found is None or _is_over(Row(*found), monotonic()):
+    found = db.execute(_SELECT, (run_id,)).fetchone()
+    if found is None or _is_over(row := Row._make(found), monotonic()):
         raise RunNotFound
-    return Row(*found)
+    return row
 
 
 def _is_over(row: Row, now: float) -> bool:
@@ -236,17 +267,18 @@ def _touched(db: sqlite3.Connection, row: Row) -> Row:
 
 
 def _add(db: sqlite3.Connection, row: Row, records: Sequence[Record], *, ended: int) -> Row:
+    number = row.number
     db.executemany(
-        "INSERT INTO records (run_id, seq, event, final, data) VALUES (?, ?, ?, ?, ?)",
-        [(row.run_id, record.seq, record.event, record.final, record.data) for record in records],
+        "INSERT INTO records (run, seq, data, mark) VALUES (?, ?, ?, ?)",
+        [(number, seq, data, f"{final:d}{event}" if event or final else None) for seq, data, event, final in records],
     )
     now = monotonic()
-    size = row.bytes + sum(len(record.data) for record in records)
+    size = row.bytes + sum([len(data) for _, data, _, _ in records])
     row = row._replace(last=records[-1].seq, bytes=size, ended=ended, touched=now, leased_until=now + row.lease)
     row = _trimmed(db, row)
     db.execute(
-        "UPDATE runs SET first = ?, last = ?, bytes = ?, ended = ?, touched = ?, leased_until = ? WHERE run_id = ?",
-        (row.first, row.last, row.bytes, row.ended, row.touched, row.leased_until, row.run_id),
+        "UPDATE runs SET first = ?, last = ?, bytes = ?, ended = ?, touched = ?, leased_until = ? WHERE number = ?",
+        (row.first, row.last, row.bytes, row.ended, row.touched, row.leased_until, number),
     )
     return row
 
@@ -258,16 +290,21 @@ def _trimmed(db: sqlite3.Connection, row: Row) -> Row:
     first, size = row.first, row.bytes
     if row.last - first + 1 <= most_items and size <= most_bytes:
         return row
-    sizes = db.execute("SELECT length(data) FROM records WHERE run_id = ? ORDER BY seq", (row.run_id,))
+    sizes = db.execute("SELECT length(data) FROM records WHERE run = ? ORDER BY seq", (row.number,))
     for (length,) in sizes:
         if first == row.last or (row.last - first + 1 <= most_items and size <= most_bytes):
             break
         first, size = first + 1, size - length
     sizes.close()
-    db.execute("DELETE FROM records WHERE run_id = ? AND seq < ?", (row.run_id, first))
+    db.execute("DELETE FROM records WHERE run = ? AND seq < ?", (row.number, first))
     return row._replace(first=first, bytes=size)
 
 
 def _delete(db: sqlite3.Connection, run_id: str) -> None:
-    db.execute("DELETE FROM records WHERE run_id = ?", (run_id,))
-    db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+    (number,) = db.execute("SELECT number FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    pos = newest(db)
+    if db.execute("SELECT 1 FROM records WHERE pos = ? AND run = ?", (pos, number)).fetchone():
+        db.execute("DELETE FROM records WHERE run = 0")
+        db.execute("INSERT INTO records (pos, run, seq, data) VALUES (?, 0, 0, x'')", (pos + 1,))
+    db.execute("DELETE FROM records WHERE run = ?", (number,))
+    db.execute("DELETE FROM runs WHERE number = ?", (number,))

@@ -11,7 +11,7 @@ from time import monotonic
 
 from dual_mode_streaming.errors import RunEnded, RunNotFound, StoreError
 
-from .base import PAGE_BYTES, Head, NewRun, Record, RunState, Store, Watch
+from .base import PAGE_BYTES, Head, NewRun, Record, RunState, Store, Watch, check_additions, numbered
 from .bells import Bells
 
 __all__ = ["MemoryStore"]
@@ -117,6 +117,20 @@ class MemoryStore(Store):
         if new:
             self._bells.ring(run_id, new)
         return kept.head()
+
+    async def add(self, run_id: str, epoch: str, records: Sequence[Record]) -> int:
+        """Append records behind whatever is there."""
+        check_additions(records)
+        kept = self._get(run_id)
+        if kept.run.epoch != epoch or kept.ended:
+            raise RunEnded
+        first = kept.last + 1
+        new = numbered(records, first)
+        for record in new:
+            kept.add(record)
+        kept.touch()
+        self._bells.ring(run_id, new)
+        return first
 
     async def renew(self, run_id: str, epoch: str) -> Head:
         """Begin the lease anew."""

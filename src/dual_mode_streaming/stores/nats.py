@@ -20,8 +20,9 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +33,7 @@ from ._nats_bell import NATSBell
 from ._nats_history import History
 from ._nats_link import Message, NATSLink
 from ._nats_messages import Told
-from .base import Head, NewRun, Record, RunState, Store, Watch
+from .base import Head, NewRun, Record, RunState, Store, Watch, check_additions, numbered
 
 __all__ = ["NATSStore"]
 
@@ -42,6 +43,18 @@ MOST_KNOWN = 1000
 """Of how many runs the last message is remembered."""
 HEADROOM = 32_768
 """Bytes of a message that are left to what is not a record."""
+
+
+@dataclass(slots=True)
+class _Addition:
+    """Records on their way: the token of their message, behind which message it was last tried, and their first number.
+
+    It outlives the loss of a reply, so that what was taken is not written again.
+    """
+
+    token: str
+    after: int = 0
+    first: int = 0
 
 
 class NATSStore(Store):
@@ -105,6 +118,12 @@ class NATSStore(Store):
         """Append records, and renew the lease: one message, or several that count together."""
         check_numbers(records)
         return await self._link.bounded(lambda: self._append(run_id, epoch, records))
+
+    async def add(self, run_id: str, epoch: str, records: Sequence[Record]) -> int:
+        """Append records behind whatever is there: one message, which is written again if another one comes before."""
+        check_additions(records)
+        addition = _Addition(token_hex(8))
+        return await self._link.bounded(lambda: self._add(run_id, epoch, records, addition))
 
     async def renew(self, run_id: str, epoch: str) -> Head:
         """Begin the lease anew."""
@@ -193,6 +212,36 @@ class NATSStore(Store):
                 raise ValueError(f"the record after {told.last} has the number {new[0].seq}")
             told = None  # somebody else has written, or this process has forgotten something: look again
 
+    async def _add(self, run_id: str, epoch: str, records: Sequence[Record], addition: _Addition) -> int:
+        if addition.after and await self._is_added(run_id, addition):
+            return addition.first
+        told = self._known.get(run_id)
+        while True:
+            told = told or await self._fetch(run_id)
+            if told.over_at <= await self._link.now():
+                told = None  # but who knows whether somebody has added to it meanwhile
+                continue
+            if told.run.epoch != epoch or told.ended:
+                raise RunEnded
+            addition.first = told.last + 1
+            written = await self._write(told, numbered(records, addition.first), "", addition)
+            if written is not None:
+                return addition.first
+            addition.after, told = 0, None
+
+    async def _is_added(self, run_id: str, addition: _Addition) -> bool:
+        """Look whether a message was taken, the reply to which was lost."""
+        message = await self._link.following(self._log(run_id), addition.after)
+        if message is not None:
+            told = _told(message)
+            if told.token == addition.token:
+                return True
+            if told.first > addition.first:
+                raise StoreError("The reply to an addition was lost, and it is not kept any more, if it was taken.")
+        addition.after = 0
+        self._known.pop(run_id, None)
+        return False
+
     async def _close(self, run_id: str, event: str, data: bytes, if_lost: bool) -> Head:
         while True:
             told = await self._fetch(run_id)
@@ -203,7 +252,9 @@ class NATSStore(Store):
             if written is not None:
                 return written.head(written.at)
 
-    async def _write(self, told: Told, new: Sequence[Record], ended: str) -> Told | None:
+    async def _write(
+        self, told: Told, new: Sequence[Record], ended: str, addition: _Addition | None = None
+    ) -> Told | None:
         """Write behind what was told; None if something else is there by now."""
         subject, client = self._log(told.run.run_id), await self._link.client()
         last = told.last + len(new)
@@ -211,6 +262,8 @@ class NATSStore(Store):
         final = replace(
             told.alive(), first=first, last=last, size=size, ended=ended, at=await self._link.now(), begins=last + 1
         )
+        if addition is not None:
+            final = replace(final, token=addition.token)
         frames = [pack(record) for record in new]
         begins, after, parts = told.last + 1, told.seq, 0
         written = final
@@ -230,6 +283,8 @@ class NATSStore(Store):
             message = replace(
                 state, begins=begins, frames=b"".join(frames[:count]), more=more, completes=not more and parts > 1
             )
+            if addition is not None and not more:
+                addition.after = after
             seq = await self._link.publish(subject, message.encode(), after)
             if seq is None:
                 self._known.pop(told.run.run_id, None)

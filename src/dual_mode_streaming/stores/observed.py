@@ -48,6 +48,10 @@ class ObservedStore(Store):
         """Append records."""
         return await self._timed("append", self._store.append(run_id, epoch, records))
 
+    async def add(self, run_id: str, epoch: str, records: Sequence[Record]) -> int:
+        """Append records behind whatever is there."""
+        return await self._timed("add", self._store.add(run_id, epoch, records))
+
     async def renew(self, run_id: str, epoch: str) -> Head:
         """Renew the lease."""
         return await self._timed("renew", self._store.renew(run_id, epoch))

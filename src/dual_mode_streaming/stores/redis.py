@@ -20,6 +20,7 @@ import json
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NoReturn
 
 try:
@@ -36,8 +37,8 @@ from dual_mode_streaming.errors import RunEnded, RunNotFound, StoreError
 
 from ._frames import check_numbers, pack, text, unpack, utf8
 from ._redis_bell import RedisBell, unreachable
-from ._redis_scripts import APPEND, BEGIN, CLOSE, DROP, POINT, READ, Script
-from .base import PAGE_BYTES, Head, Limits, NewRun, Record, RunState, Store, Watch
+from ._redis_scripts import ADD, APPEND, BEGIN, CLOSE, DROP, POINT, READ, Script
+from .base import PAGE_BYTES, Head, Limits, NewRun, Record, RunState, Store, Watch, check_additions
 
 if TYPE_CHECKING:
     from redis.asyncio.cluster import RedisCluster
@@ -131,10 +132,21 @@ class RedisStore(Store):
         if answer[0] == b"gap":
             raise ValueError(f"the record after {answer[1]} has the number {first}")
         head = _head(run_id, answer)
-        if head.key is not None and answer[8]:
-            life = 2 * int(answer[9]) + int(answer[10])
-            await self._do(self._redis.pexpire, self._pointer(head.owner, head.key), life)
+        await self._prolong(head, answer)
         return head
+
+    async def add(self, run_id: str, epoch: str, records: Sequence[Record]) -> int:
+        """Append records behind whatever is there: one step, which the server remembers while it may be repeated."""
+        check_additions(records)
+        frames = [pack(record) for record in records]
+        carried = sum(map(len, frames)) <= CARRIED_BYTES
+        keys = self._keys(run_id)
+        keys.append(keys[0] + b":" + token_hex(8).encode())
+        memory = _milliseconds(2 * self._timeout)
+        arguments = [utf8(epoch), self._channel(run_id), memory, int(carried), *frames]
+        answer = await self._call(ADD, keys, arguments)
+        await self._prolong(_head(run_id, answer), answer)
+        return int(answer[5])
 
     async def renew(self, run_id: str, epoch: str) -> Head:
         """Begin the lease anew."""
@@ -203,6 +215,13 @@ class RedisStore(Store):
         arguments = [part for name, value in fields.items() if value is not None for part in (name, value)]
         return _head(run.run_id, await self._call(BEGIN, self._keys(run.run_id), arguments))
 
+    async def _prolong(self, head: Head, answer: Sequence[Any]) -> None:
+        """Make the life of the pointer to a run longer, if the server says that it is due."""
+        due, ttl, ttl_after = answer[4].split(b" ")[4:]
+        if head.key is not None and due != b"0":
+            life = int(2 * float(ttl) + float(ttl_after))
+            await self._do(self._redis.pexpire, self._pointer(head.owner, head.key), life)
+
     async def _found(self, run_id: str) -> Head | None:
         try:
             return (await self.read(run_id, limit=0))[0]
@@ -247,19 +266,23 @@ def _client(url: str, timeout: float, max_connections: int, retry: Retry) -> Red
     return Redis.from_pool(pool)
 
 
+_STATES = {state.value.encode(): state for state in RunState}
+
+
 def _head(run_id: str, answer: Sequence[Any]) -> Head:
     if answer[0] != b"ok":
         _refuse(answer[0])
-    _, epoch, owner, key, state, first, last, left = answer[:8]
+    _, epoch, owner, key, rest = answer[:5]
+    state, first, last, left, *_ = rest.split(b" ")
     return Head(
         run_id,
         text(epoch),
         None if owner is None else text(owner),
         None if key is None else text(key),
-        RunState(state.decode()),
-        first,
-        last,
-        int(left) / 1000,
+        _STATES[state],
+        int(first),
+        int(last),
+        float(left) / 1000,
     )
 
 

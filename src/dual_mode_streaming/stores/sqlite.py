@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 from dual_mode_streaming.errors import DualModeError, StoreError
 
 from . import _sqlite_tables as tables
-from .base import Head, NewRun, Record, Store, Watch
+from .base import Head, NewRun, Record, Store, Watch, check_additions
 from .bells import Bells
 
 __all__ = ["SQLiteStore"]
@@ -69,7 +69,7 @@ class SQLiteStore(Store):
         self._writer = _Thread("writer")
         self._reader = _Thread("reader")
         self._pending: list[tuple[Work, asyncio.Future[Any]]] = []
-        self._committing: asyncio.Task[None] | None = None
+        self._committing: asyncio.Future[list[Any]] | None = None
         self._opening: asyncio.Lock = asyncio.Lock()
         self._bells = Bells()
         self._tailer: asyncio.Task[None] | None = None
@@ -100,13 +100,21 @@ class SQLiteStore(Store):
             self._bells.ring(run_id, new)
         return head
 
+    async def add(self, run_id: str, epoch: str, records: Sequence[Record]) -> int:
+        """Append records behind whatever is there."""
+        check_additions(records)
+        new = await self._write(lambda db: tables.add(db, run_id, epoch, records))
+        self._bells.ring(run_id, new)
+        return new[0].seq
+
     async def renew(self, run_id: str, epoch: str) -> Head:
         """Begin the lease anew."""
         return await self._write(lambda db: tables.renew(db, run_id, epoch))
 
     async def read(self, run_id: str, after: int = 0, limit: int = 1000) -> tuple[Head, Sequence[Record]]:
         """Give the head and a page of records."""
-        await self.open()
+        if self._reader.db is None:
+            await self.open()
         return await self._reader.run(lambda db: _in_one_view(db, lambda: tables.read(db, run_id, after, limit)))
 
     @asynccontextmanager
@@ -144,7 +152,7 @@ class SQLiteStore(Store):
                 await self._tailer
             self._tailer = None
         self._bells.fail(StoreError("The store was closed."))
-        if self._committing is not None:
+        while self._committing is not None:
             await asyncio.wait([self._committing])
         async with self._opening:
             if self._tail is not None:
@@ -156,33 +164,37 @@ class SQLiteStore(Store):
     # --- writing ---------------------------------------------------------------------------------
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        await self.open()
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        if self._reader.db is None:
+            await self.open()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._pending.append((work, future))
         if self._committing is None:
-            self._committing = loop.create_task(self._commit_all())
+            self._commit()
         return await future
 
-    async def _commit_all(self) -> None:
-        """Commit what is pending, and what comes meanwhile, each time in one transaction."""
+    def _commit(self) -> None:
+        """Begin to commit what is pending, in one transaction. What comes meanwhile is the next one."""
+        group, self._pending = self._pending, []
+        committing = self._committing = self._writer.submit(partial(_transact, [work for work, _ in group]))
+        committing.add_done_callback(lambda done: self._committed(group, done))
+
+    def _committed(self, group: list[tuple[Work, asyncio.Future[Any]]], done: asyncio.Future[list[Any]]) -> None:
+        self._committing = None
         try:
-            while self._pending:
-                group, self._pending = self._pending, []
-                works = [work for work, _ in group]
-                try:
-                    results = await self._writer.run(partial(_transact, works))
-                except StoreError as error:
-                    results = [error] * len(group)
-                for (_, future), result in zip(group, results, strict=True):
-                    if future.done():
-                        continue  # whoever wrote was cancelled
-                    if isinstance(result, Exception):
-                        future.set_exception(result)
-                    else:
-                        future.set_result(result)
-        finally:
-            self._committing = None
+            results = done.result()
+        except sqlite3.Error as error:
+            results = [_mapped(error)] * len(group)
+        except (Exception, asyncio.CancelledError) as error:
+            results = [error if isinstance(error, Exception) else StoreError("The store was closed.")] * len(group)
+        for (_, future), result in zip(group, results, strict=True):
+            if future.done():
+                continue  # whoever wrote was cancelled
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+        if self._pending:
+            self._commit()
 
     def _connect(self, *, prepare: bool = False) -> sqlite3.Connection:
         db = sqlite3.connect(
@@ -264,6 +276,15 @@ class _Thread:
             return await self.call(work, self.db)
         except sqlite3.Error as error:
             raise _mapped(error) from error
+
+    def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Begin to do something with the connection."""
+        loop = asyncio.get_running_loop()
+        if self.db is None:
+            closed: asyncio.Future[T] = loop.create_future()
+            closed.set_exception(StoreError("The store was closed."))
+            return closed
+        return loop.run_in_executor(self._executor, work, self.db)
 
     async def call(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
         """Call a function in the thread. What was begun goes on if the caller is cancelled."""
