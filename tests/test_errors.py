@@ -88,6 +88,7 @@ CASES = [
         "no model 'big' here. GET /v1/models",
     ),
     (errors.AnswerNotFound(), 404, "not_found", DualModeError, {}, {}, "no such answer"),
+    (errors.AnswerTooLarge("9 bytes"), 502, "answer_too_large", DualModeError, {}, {}, "larger than 9 bytes"),
     (
         errors.InvalidKey(),
         401,

@@ -28,11 +28,11 @@ LINES = {
     1: "events jsonbytes negotiation folds stores.base",
     2: (
         "_sse_paths sse jsonlines modes client.options client.places client.replies client.typed llm.events "
-        "llm.requests"
+        "llm.requests llm.written"
     ),
     3: "tasks flow pace sources inbox formats observers entries signals client.reading",
     4: (
-        "workers lifecycle streams options client.reconnecting llm.fold "
+        "workers lifecycle streams options client.reconnecting llm.completion llm.fold "
         "stores.pauses stores.bells stores.memory stores.observed stores._sqlite_tables stores.sqlite "
         "stores._frames stores._nats_messages stores._redis_scripts"
     ),
@@ -40,10 +40,10 @@ LINES = {
         "answers heads batch stream pushed plain_life plain refusals exchange streaming decorator drained client "
         "client.base "
         "client.async_stream client.sync_stream client.async_client client.sync_client llm.dialects "
-        "llm.models llm.timings llm.shaping llm.serving llm.kept"
+        "llm.models llm.timings llm.shaping llm.serving"
     ),
     6: (
-        "fastapi channels llm.router llm.desk llm.keys runs stores "
+        "fastapi channels llm.router llm.desk llm.keys llm.background runs stores "
         "stores._nats_link stores._nats_bell stores._nats_history stores.nats stores._redis_bell stores.redis"
     ),
     7: "__init__ testing telemetry llm",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from .errors import Draining, DualModeError, Problem, RemoteError, TooManyStreams
+from .errors import Draining, DualModeError, Problem, RemoteError, StoreError, TooManyStreams
 from .jsonbytes import encode_json
 from .lifecycle import logger
 from .sources import OtherAnswer
@@ -21,7 +21,9 @@ async def answer_error(error: Exception, scope: Scope, receive: Receive, send: S
     if not isinstance(error, DualModeError) or _app_handles(scope, error):
         raise error
     problem: Problem = error.problem
-    if problem.status >= 500 and not isinstance(error, (Draining, TooManyStreams)):
+    if isinstance(error, StoreError):
+        logger.error("a request about a run could not be answered: %s", error)  # many may come at once
+    elif problem.status >= 500 and not isinstance(error, (Draining, TooManyStreams)):
         logger.error("the source failed: %s", error, exc_info=error)
     # The headers of a server further away belong to its own answer.
     headers = {"vary": "Accept", **({} if isinstance(error, RemoteError) else error.headers)}

@@ -9,6 +9,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,10 @@ from .client_table import Report, keep, kept
 
 CLIENTS = Path(__file__).parent / "clients"
 ENVIRONMENTS = Path(__file__).parents[2] / ".clients"
-GIVE_UP = 100
-"""Seconds after which a script that hangs is ended. None needs a tenth of them on a machine that is idle."""
+LOADING, GIVE_UP = 300, 100
+"""Seconds after which a script that hangs is ended: while it loads its client, and while that talks. Loading litellm is
+2.5 seconds of work, 7 without compiled files, and much more on a machine that has other work and files that were not
+read before. None needs a tenth of the other on a machine that is idle."""
 
 TEXT = "one two three four"
 HALF = "one two"
@@ -229,16 +233,38 @@ def run(client, url, folder):
     # Nothing of who runs the tests: no keys, no addresses, no settings of clients.
     environment = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
     environment |= {"HOME": str(folder), "NO_PROXY": "127.0.0.1", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(
-        [python, CLIENTS / script, url, *arguments],
-        capture_output=True,
-        encoding="utf-8",
-        env=environment,
-        timeout=GIVE_UP,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    log = folder / "stderr"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [python, CLIENTS / script, url, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            encoding="utf-8",
+            env=environment,
+        ) as process,
+    ):
+        try:
+            with ended_after(LOADING, process):
+                loaded = process.stdout.readline()
+            with ended_after(GIVE_UP, process):
+                told = process.stdout.read()
+                process.wait()
+        finally:
+            process.kill()
+    assert (process.returncode, loaded) == (0, "loaded\n"), log.read_text("utf-8")
+    return json.loads(told)
+
+
+@contextmanager
+def ended_after(seconds, process):
+    """End a process if it takes longer than this; what is read of it ends then too."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def cells(package, facts):
@@ -280,6 +306,7 @@ def more_of(row, more):
     return {}
 
 
+@pytest.mark.timeout(LOADING + GIVE_UP + 20)
 @pytest.mark.parametrize("client", RUNS)
 def test_a_client_reports_what_was_answered(client, url, tmp_path):
     told = run(client, url, tmp_path)

@@ -15,14 +15,17 @@ from fastapi import Depends, FastAPI, HTTPException, Query
 
 from asgi import Call
 from dual_mode_streaming import Outcome, Streams
-from dual_mode_streaming.errors import ModelError
+from dual_mode_streaming.errors import DualModeError
 from dual_mode_streaming.llm import (
     TIME_PER_OUTPUT_TOKEN,
     TIME_TO_FIRST_TOKEN,
     Finish,
+    Logprobs,
     Script,
     Simulator,
     Text,
+    ToolArguments,
+    ToolCall,
     Usage,
     api_key,
     guard,
@@ -31,7 +34,6 @@ from dual_mode_streaming.llm import (
 )
 from dual_mode_streaming.llm.dialects import AISDK, ALL, Anthropic, Stamp
 from dual_mode_streaming.llm.fold import CompletionFold, fold_all
-from dual_mode_streaming.llm.kept import KeptAnswers
 from dual_mode_streaming.llm.serving import Asking, DialectResponse
 from dual_mode_streaming.options import Options
 from dual_mode_streaming.testing import live_server
@@ -665,6 +667,47 @@ def test_a_model_that_is_elsewhere_may_pass_on_headers():
             assert "html" not in headers["content-type"]
 
 
+class Endless:
+    """A model that does not come to its end by itself."""
+
+    names = ("simulator",)
+
+    def __init__(self, event):
+        self.event = event
+        self.said = 0
+
+    async def generate(self, request):
+        while True:
+            self.said += 1
+            yield self.event
+
+
+@modes
+@pytest.mark.parametrize(
+    ("path", "event", "size"),
+    [(path, Text("ten chars."), 74) for path in BODIES]
+    + [
+        ("/v1/chat/completions", Logprobs([{"token": "a"}, {"token": "b"}]), 192),
+        ("/v1/chat/completions", ToolCall(0, "", "f", "{}"), 66),
+        ("/v1/chat/completions", ToolArguments(0, "1234"), 68),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
+)
+def test_a_model_that_does_not_end_is_stopped_at_the_bound_of_an_answer(path, event, size, stream):
+    model = Endless(event)
+    with serving(model, max_answer=10_000) as url:
+        answer = send(url, path, stream=stream)
+    assert model.said == 10_000 // size + 1
+    if not stream or isinstance(event, ToolArguments):  # of those nothing was told: they belong to no call
+        assert answer.status_code == 502
+        assert "larger than 10000 characters" in answer.text
+        return
+    parser = DIALECTS[path].parser()
+    parser.feed(answer.content)
+    with pytest.raises(DualModeError, match="larger than 10000 characters"):
+        parser.flush()
+
+
 # --- work in the background ----------------------------------------------------------------------
 
 
@@ -753,55 +796,6 @@ def test_the_server_stops_what_goes_on_when_it_goes_down():
         httpx2.post(f"{url}/v1/responses", json={"model": "simulator", "input": "Hi", "background": True})
         assert model.began.wait(GIVE_UP)
     assert model.how == "CancelledError"
-
-
-@pytest.mark.asyncio
-async def test_what_is_kept_is_bounded(monkeypatch):
-    def asking():
-        dialect = DIALECTS["/v1/responses"]
-        return Asking.of(dialect, dialect.parse_request(b'{"model": "m", "input": "Hi"}'), "m")
-
-    async def short():
-        yield "a"
-
-    gate = asyncio.Event()
-
-    async def long():
-        await gate.wait()
-        yield "a"
-
-    async def work_on(kept, events):
-        kept.start(events, None, 1.0)
-        if not gate.is_set() and events.__name__ == "short":
-            assert [event async for event in kept.follow()] == ["a"]
-
-    answers = KeptAnswers(most=2, keep_for=60.0)
-    await work_on(answers.add("first", asking(), None), short())
-    await work_on(answers.add("second", asking(), None), long())
-    await work_on(answers.add("third", asking(), None), long())  # the first one is over, so it makes room
-    with pytest.raises(Exception, match="no such answer"):
-        answers.find("first", None)
-    with pytest.raises(ModelError, match="2 answers") as busy:
-        answers.add("fourth", asking(), None)
-    assert (busy.value.status, busy.value.headers["retry-after"]) == (503, "5")
-    await answers.cancel_all()
-
-    answers = KeptAnswers(keep_for=0.0, max_events=2)
-    kept = answers.add("one", asking(), None)
-
-    async def many():
-        for _ in range(3):
-            yield "a"
-
-    kept.start(many(), None, 1.0)
-    with pytest.raises(ModelError, match="more than 2 events"):
-        async for _ in kept.follow():
-            pass
-    loop = asyncio.get_running_loop()
-    later = loop.time() + 1
-    monkeypatch.setattr(loop, "time", lambda: later)
-    with pytest.raises(Exception, match="no such answer"):
-        answers.find("one", None)
 
 
 # --- chats of the AI SDK that go on --------------------------------------------------------------

@@ -31,8 +31,14 @@ class Workers:
         self.processes = []
         self._listeners = []
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
     def listen(self):
-        self._listeners.append(socket.create_server(("127.0.0.1", 0), backlog=200))
+        self._listeners.append(socket.create_server(("127.0.0.1", 0), backlog=500))
         return self._listeners[-1]
 
     def start(self, listener):
@@ -49,15 +55,21 @@ class Workers:
 
     def alone(self):
         """Give the address of a new worker, and its process."""
-        listener = self.listen()
-        process = self.start(listener)
-        url = address(listener)
-        with httpx2.Client(base_url=url, timeout=20) as client:
-            assert client.get("/pid").json() == process.pid
-        # A connection that nobody accepts any more is to be refused.
-        self._listeners.remove(listener)
-        listener.close()
+        ((url, process),) = self.apart(1)
         return url, process
+
+    def apart(self, count):
+        """Start workers at the same time, each with a port of its own; give their addresses and processes."""
+        listeners = [self.listen() for _ in range(count)]
+        started = [(address(listener), self.start(listener)) for listener in listeners]
+        for url, process in started:
+            with httpx2.Client(base_url=url, timeout=60) as client:
+                assert client.get("/pid").json() == process.pid
+        for listener in listeners:
+            # A connection that nobody accepts any more is to be refused.
+            self._listeners.remove(listener)
+            listener.close()
+        return started
 
     def stop(self):
         for process in self.processes:

@@ -39,6 +39,7 @@ DualModeError
     ModelError              502  a language model cannot answer; it says with which status
     ModelNotFound           404  there is no language model of this name
     AnswerNotFound          404  an answer that was given in the background is not there
+    AnswerTooLarge          502  a model has said more than one answer may have
     InvalidKey              401  the API key is missing or wrong
     RequestTooLarge         413  the body of the client's request is larger than the endpoint reads
 
@@ -67,7 +68,7 @@ from .endpoint import (
     NotAcceptable,
     SourceIdle,
 )
-from .models import AnswerNotFound, InvalidKey, ModelError, ModelNotFound, RequestTooLarge
+from .models import AnswerNotFound, AnswerTooLarge, InvalidKey, ModelError, ModelNotFound, RequestTooLarge
 from .peer import (
     EventTooLarge,
     HeaderTooLarge,
@@ -96,6 +97,7 @@ from .runs import (
 
 __all__ = [
     "AnswerNotFound",
+    "AnswerTooLarge",
     "BatchTooLarge",
     "ChannelClosed",
     "ChannelFailed",

@@ -8,7 +8,7 @@ from typing import Any
 
 from .root import DualModeError
 
-__all__ = ["AnswerNotFound", "InvalidKey", "ModelError", "ModelNotFound", "RequestTooLarge"]
+__all__ = ["AnswerNotFound", "AnswerTooLarge", "InvalidKey", "ModelError", "ModelNotFound", "RequestTooLarge"]
 
 
 class ModelError(DualModeError):
@@ -48,6 +48,21 @@ class ModelError(DualModeError):
     def extensions(self) -> Mapping[str, Any]:
         """Which field it is, if it is one."""
         return {} if self.parameter is None else {"parameter": self.parameter}
+
+
+class AnswerTooLarge(DualModeError):
+    """A model has said more than one answer may have.
+
+    Attributes:
+        bound: The bound that was hit, in words.
+    """
+
+    status = HTTPStatus.BAD_GATEWAY
+    code = "answer_too_large"
+
+    def __init__(self, bound: str, why: str = "taken of one") -> None:
+        super().__init__(f"The answer is larger than {bound}, which is the most that is {why}. Ask for less at a time.")
+        self.bound = bound
 
 
 class ModelNotFound(DualModeError):

@@ -95,15 +95,21 @@ class RunFailed(RunError):
 
     Attributes:
         problem: The problem document.
+        headers: Headers for an answer with this error, such as `retry-after`.
     """
 
     code = "run_failed"
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(problem.detail or problem.title)
         self.status = problem.status
         self.code = problem.code
         self._problem = problem
+        self._headers = dict(headers or {})
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._headers
 
     @property
     def problem(self) -> Problem:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -18,9 +20,10 @@ from starlette.requests import ClientDisconnect
 from dual_mode_streaming.errors import DualModeError, ModelNotFound, RequestTooLarge
 from dual_mode_streaming.modes import JSON
 from dual_mode_streaming.options import Options
+from dual_mode_streaming.runs.routes import Owner
 
-from .dialects import Dialect
-from .kept import Kept, KeptAnswers
+from .background import Background, BackgroundAnswer
+from .dialects import Dialect, Renderer
 from .models.base import Events, Model, serves
 from .serving import Asking, DialectResponse, OnAnswer, refusal
 from .shaping import Shape, shaped
@@ -41,8 +44,9 @@ class Desk:
     shape: tuple[Shape, ...]
     on_finish: OnAnswer | None
     max_body_bytes: int
-    owner: Callable[[HTTPRequest], str | None]
-    kept: KeptAnswers
+    max_answer: int | None
+    owner: Owner
+    background: Background
 
     async def asked(self, http: HTTPRequest, dialect: Dialect) -> Asking:
         """Read a request.
@@ -66,17 +70,44 @@ class Desk:
 
     def answer(self, asking: Asking) -> DialectResponse:
         """Answer in the mode that was asked for."""
-        return DialectResponse(asking, self.events(asking), self.options, on_finish=self.on_finish, asks_model=True)
-
-    def keep(self, key: str, asking: Asking, http: HTTPRequest) -> Kept:
-        """Begin to work on an answer that goes on without its client."""
-        kept = self.kept.add(key, asking, self.owner(http))
-        kept.start(
-            shaped(self.model.generate(asking.request), asking.request, self.shape),
-            self.on_finish,
-            self.options.close_timeout,
+        return DialectResponse(
+            asking,
+            self.events(asking),
+            self.options,
+            on_finish=self.on_finish,
+            most=self.max_answer,
+            asks_model=True,
         )
-        return kept
+
+    async def owner_of(self, http: HTTPRequest) -> str | None:
+        """Say to whom a request belongs."""
+        owner = self.owner(http)
+        return await owner if inspect.isawaitable(owner) else owner
+
+    async def begin(self, asking: Asking, http: HTTPRequest, name: str | None = None) -> BackgroundAnswer:
+        """Begin to work on an answer that goes on without its client."""
+
+        def events() -> Events:
+            return shaped(self.model.generate(asking.request), asking.request, self.shape)
+
+        return await self.background.begin(asking, events, await self.owner_of(http), name=name)
+
+    def follow(
+        self, answer: BackgroundAnswer, renderer: Renderer | None = None, *, resumes: bool = False
+    ) -> DialectResponse:
+        """Answer with the stream of an answer that goes on without its client.
+
+        Args:
+            answer: The answer.
+            renderer: Writes the stream; None for the dialect's usual one.
+            resumes: Whether the client has the beginning. It is told at once that the stream is there, since it may be
+                long until there is something new.
+        """
+        asking = replace(answer.asking, request=replace(answer.asking.request, stream=True))
+        options = copy.copy(self.options)
+        if resumes:
+            options.commit_after = 0.0
+        return DialectResponse(asking, answer.follow(), options, renderer=renderer)
 
 
 def add_endpoint(

@@ -17,91 +17,20 @@ So the rules below are applied in one place, and both answers follow them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from dual_mode_streaming.errors import AnswerTooLarge
 from dual_mode_streaming.folds import Fold
 from dual_mode_streaming.jsonbytes import decode_json
 
+from .completion import Choice, Completion, Part
 from .events import Event, Finish, Logprobs, Reasoning, Refusal, Text, ToolArguments, ToolCall, Usage
 
 __all__ = ["Assembly", "Choice", "Completion", "CompletionFold", "OpenChoice", "OpenPart", "Part", "fold_all"]
 
-Part: TypeAlias = Text | Reasoning | Refusal | ToolCall
-"""A complete part of an answer: the events that made it, joined to one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One answer.
-
-    Attributes:
-        index: Which one.
-        parts: What it consists of, in the order of its begin; no two texts of one kind stand side by side.
-        finish: Why it ended; None if it has not.
-        stop_sequence: The stop sequence that ended it, if it was one.
-        logprobs: The tokens of its text, if they were given.
-        refusal_logprobs: The tokens of its refusal, if they were given.
-    """
-
-    index: int = 0
-    parts: tuple[Part, ...] = ()
-    finish: str | None = None
-    stop_sequence: str | None = None
-    logprobs: tuple[Mapping[str, Any], ...] | None = None
-    refusal_logprobs: tuple[Mapping[str, Any], ...] | None = None
-
-    @property
-    def text(self) -> str:
-        """The whole text."""
-        return "".join([part.text for part in self.parts if isinstance(part, Text)])
-
-    @property
-    def reasoning(self) -> str:
-        """The whole reasoning."""
-        return "".join([part.text for part in self.parts if isinstance(part, Reasoning)])
-
-    @property
-    def refusal(self) -> str:
-        """The whole refusal."""
-        return "".join([part.text for part in self.parts if isinstance(part, Refusal)])
-
-    @property
-    def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The calls, in the order of their begin, with their arguments."""
-        return tuple(part for part in self.parts if isinstance(part, ToolCall))
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a model has answered.
-
-    Attributes:
-        choices: The answers, by index.
-        usage: The tokens used; None if nobody has said.
-    """
-
-    choices: tuple[Choice, ...] = ()
-    usage: Usage | None = None
-
-    @property
-    def first(self) -> Choice:
-        """Choice 0, which is the only one in most dialects. It is empty if nothing was said in it."""
-        return next((choice for choice in self.choices if choice.index == 0), Choice())
-
-    def events(self) -> Iterator[Event]:
-        """Give events that fold to this completion, for an answer that is known and wanted as a stream."""
-        for choice in self.choices:
-            if choice.logprobs is not None:
-                yield Logprobs(choice.logprobs, choice=choice.index)
-            if choice.refusal_logprobs is not None:
-                yield Logprobs(choice.refusal_logprobs, refusal=True, choice=choice.index)
-            yield from choice.parts
-            if choice.finish is not None:
-                yield Finish(choice.finish, choice.index, choice.stop_sequence)
-        if self.usage is not None:
-            yield self.usage
+EVENT_SIZE = 64
+"""What an event counts beside its text, and about what Python needs to hold a short piece."""
 
 
 class OpenPart:
@@ -255,16 +184,25 @@ class OpenChoice:
 class Assembly:
     """The state of the fold: everything that was said so far, by the rules of this file.
 
+    Args:
+        most: The bound; None for none. Each text counts with its characters, and each event with `EVENT_SIZE` more.
+
     Attributes:
         choices: The choices by their index, in the order of their begin.
         usage: The tokens used, as far as the model has reported them.
     """
 
-    __slots__ = ("choices", "usage")
+    __slots__ = ("_most", "_room", "choices", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None) -> None:
         self.choices: dict[int, OpenChoice] = {}
         self.usage: Usage | None = None
+        self.bound(most)
+
+    def bound(self, most: int | None) -> None:
+        """Set the bound, before anything was said."""
+        self._most = most
+        self._room = float("inf") if most is None else most
 
     def take(self, event: Event | str) -> Event | None:
         """Take one event.
@@ -275,6 +213,7 @@ class Assembly:
 
         Raises:
             TypeError: It is no event.
+            AnswerTooLarge: It would be over the bound.
         """
         # Almost every event is a text. To compare its class takes half of the time of `isinstance`.
         one: Any = event
@@ -285,11 +224,15 @@ class Assembly:
             choice = self.choices.get(one.choice) or self._open(one.choice)
             if choice.finish is not None:
                 return None
+            self._room -= len(one.text) + EVENT_SIZE
+            if self._room < 0:
+                raise self._too_large()
             if choice.kind is not kind:
                 choice.begin(kind)
             choice.pieces.append(one.text)
             return one  # type: ignore[no-any-return]
         if kind is ToolArguments:
+            self._count(len(one.text))
             found = self.choices.get(one.choice)
             return None if found is None or found.finish is not None else found.arguments(one.index, one.text)
         return self._take_rare(event)
@@ -308,9 +251,11 @@ class Assembly:
         if choice.finish is not None:
             return None
         if isinstance(event, ToolCall):
+            self._count(len(event.arguments))
             return choice.call(event)
         if not event.tokens:
             return None
+        self._count(EVENT_SIZE * len(event.tokens))
         (choice.refusal_logprobs if event.refusal else choice.logprobs).extend(event.tokens)
         return event
 
@@ -340,6 +285,14 @@ class Assembly:
         if usage.output_tokens is not None or not pieces:
             return completion
         return Completion(completion.choices, usage.updated(Usage(output_tokens=pieces, estimated=True)))
+
+    def _count(self, size: int) -> None:
+        self._room -= size + EVENT_SIZE
+        if self._room < 0:
+            raise self._too_large()
+
+    def _too_large(self) -> AnswerTooLarge:
+        return AnswerTooLarge(f"{self._most} characters, counting {EVENT_SIZE} for each event")
 
     def _open(self, index: int) -> OpenChoice:
         choice = self.choices[index] = OpenChoice(index)

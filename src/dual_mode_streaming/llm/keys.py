@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection
+from hashlib import sha256
 from hmac import compare_digest
 
 from fastapi import Request
 
 from dual_mode_streaming.errors import InvalidKey
 
-__all__ = ["api_key", "key_of"]
+__all__ = ["api_key", "key_of", "owner_by_key"]
 
 
 def key_of(request: Request) -> str | None:
@@ -19,6 +20,15 @@ def key_of(request: Request) -> str | None:
     if scheme.lower() == "bearer" and given.strip():
         return given.strip()
     return request.headers.get("x-api-key") or None
+
+
+def owner_by_key(request: Request) -> str | None:
+    """Say to whom a request belongs: to whoever has its API key. None if it has none.
+
+    What is given is not the key, but a digest: it is written down with what belongs to the owner.
+    """
+    key = key_of(request)
+    return None if key is None else f"key-{sha256(key.encode()).hexdigest()}"
 
 
 def api_key(

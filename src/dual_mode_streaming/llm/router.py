@@ -6,38 +6,41 @@ Rules:
   the same one in both modes.
 - Whatever is wrong is told in the vendor's own form: by a status before anything was said, by its last frame after.
 - A body is read up to a bound, and no further.
-- Work ends with its client, in both modes. What is to go on is asked for in the background, and kept (`kept.py`).
+- An answer has a bound, in both modes: a model that does not come to its end is not followed for ever.
+- Work ends with its client, in both modes. What is to go on is asked for in the background, and is a run
+  (`background.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from fastapi import Request as HTTPRequest
 from fastapi.params import Depends
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 
-from dual_mode_streaming.errors import AnswerNotFound, ModelNotFound
+from dual_mode_streaming.errors import ModelNotFound
 from dual_mode_streaming.options import Options
+from dual_mode_streaming.runs import Runs
+from dual_mode_streaming.runs.routes import Owner
 from dual_mode_streaming.streams import Streams
 
+from .background import Background, BackgroundAnswer
 from .desk import Desk, Endpoint, add_endpoint, route_class
 from .dialects import AISDK, ALL, Dialect, OllamaChat, OllamaGenerate, OpenAIChat, OpenAIResponses, dialects_named
 from .fold import CompletionFold
-from .kept import Kept, KeptAnswers
-from .keys import api_key
+from .keys import api_key, owner_by_key
 from .models.base import Model
-from .serving import DialectResponse, OnAnswer
+from .serving import OnAnswer
 from .shaping import Shape, guard, smooth
 
 __all__ = ["api_key", "guard", "llm_router", "smooth"]
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_ANSWER = 64 * 1024 * 1024
 
 
 def llm_router(
@@ -57,9 +60,11 @@ def llm_router(
     linger: float = 0.0,
     batch_keepalive: bool = False,
     streams: Streams | None = None,
-    owner: Callable[[HTTPRequest], str | None] | None = None,
+    max_answer: int | None = MAX_ANSWER,
+    runs: Runs | None = None,
+    max_background: int = 256,
+    owner: Owner | None = None,
     resumable_chats: bool = False,
-    kept: KeptAnswers | None = None,
     debug: bool = False,
 ) -> APIRouter:
     """Make a router that answers the clients of several vendors from one model. Times are in seconds.
@@ -81,11 +86,17 @@ def llm_router(
         linger: How long a token may wait for the next one, if the model only gives the event loop a turn in between.
         batch_keepalive: Send white space before a batch that takes longer than `commit_after`.
         streams: The registry that limits, counts and drains open responses; None takes the application's.
-        owner: Says to whom a request belongs. Answers that are kept are shown to their owner only.
+        max_answer: The largest answer, in characters of its texts, with 64 more for each event of the model; None for
+            no bound. A model that says more is stopped, with the error `answer_too_large`.
+        runs: Where answers are kept that go on without their client. With a store that several processes share, each of
+            them can give out, go on with and cancel what another one works on. None for the memory of this process.
+            Their lifespan is entered by the router.
+        max_background: How many answers this process may work on without their clients; one more is refused with 503.
+        owner: Says to whom a request belongs, as a plain or an async function. What goes on without its client is shown
+            to its owner only. None: to whoever sends the same API key; without a key, to all who know the id.
         resumable_chats: Let answers of the AI SDK go on when the client has left, so that a page that is loaded anew
-            gets the rest. They are stopped by a DELETE of the address at which they are resumed. Chats are named by
-            clients, so give an `owner` as well.
-        kept: Where answers are kept that go on without their client; None for a place of the router's own.
+            gets the rest. They are stopped by a DELETE of the address at which they are resumed, and by the next
+            question of the same chat. Chats are named by clients, so give an `owner` where clients send no API key.
         debug: Tell clients the texts of unexpected errors.
 
     Raises:
@@ -102,19 +113,14 @@ def llm_router(
         linger=linger,
         batch_keepalive=batch_keepalive,
         max_item_bytes=None,
-        batch_max_items=1_000_000,
+        batch_max_items=None,  # `max_answer` bounds both modes
         streams=streams,
         debug=debug,
     )
-    answers = KeptAnswers() if kept is None else kept
-    desk = Desk(model, options, tuple(shape), on_finish, max_body_bytes, owner or _nobody, answers)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG001  what a lifespan is given
-        yield
-        await answers.cancel_all()
-
-    router = APIRouter(dependencies=list(dependencies), lifespan=lifespan, tags=["language models"])
+    kept = Runs(close_timeout=close_timeout, debug=debug) if runs is None else runs
+    background = Background(kept, on_finish, most=max_background)
+    desk = Desk(model, options, tuple(shape), on_finish, max_body_bytes, max_answer, owner or owner_by_key, background)
+    router = APIRouter(dependencies=list(dependencies), lifespan=kept.lifespan, tags=["language models"])
     served = _dialects(dialects)
     for dialect in served:
         route = route_class(dialect, debug)
@@ -138,35 +144,40 @@ def _answering(desk: Desk, dialect: Dialect) -> Endpoint:
 def _add_responses(router: APIRouter, route: type[APIRoute], desk: Desk, dialect: OpenAIResponses) -> None:
     """Add the endpoints of OpenAI Responses, those for work in the background as well."""
 
-    def shown(kept: Kept) -> Response:
-        asking = kept.asking
-        if kept.status == "completed":
-            return JSONResponse(dialect.batch(kept.completion, asking.request, asking.stamp))
-        document = dialect.response(kept.status, asking.request, asking.stamp, kept.completion, kept.problem)
-        return JSONResponse(document)
+    async def shown(answer: BackgroundAnswer) -> Response:
+        asking, state = answer.asking, await answer.state()
+        if state.status == "completed":
+            return JSONResponse(dialect.batch(state.completion, asking.request, asking.stamp))
+        return JSONResponse(
+            dialect.response(state.status, asking.request, asking.stamp, state.completion, state.problem)
+        )
 
-    def followed(kept: Kept, starting_after: int | None) -> Response:
-        request = replace(kept.asking.request, stream=True)
-        asking = replace(kept.asking, request=request)
-        renderer = dialect.renderer(request, asking.stamp, starting_after=starting_after)
-        return DialectResponse(asking, kept.follow(), desk.options, renderer=renderer)
+    async def found(http: HTTPRequest) -> BackgroundAnswer:
+        _, _, run_id = http.path_params["response_id"].partition("resp_")
+        return await desk.background.find(dialect, run_id, await desk.owner_of(http))
+
+    def followed(answer: BackgroundAnswer, starting_after: int | None) -> Response:
+        renderer = dialect.renderer(answer.asking.request, answer.asking.stamp, starting_after=starting_after)
+        return desk.follow(answer, renderer, resumes=starting_after is not None)
 
     async def answer(http: HTTPRequest) -> Response:
         asking = await desk.asked(http, dialect)
         if not asking.request.background:
             return desk.answer(asking)
-        kept = desk.keep(f"resp_{asking.stamp.id}", asking, http)
-        return followed(kept, None) if asking.request.stream else shown(kept)
+        begun = await desk.begin(asking, http)
+        if asking.request.stream:
+            return followed(begun, None)
+        return JSONResponse(dialect.response("queued", begun.asking.request, begun.asking.stamp))
 
     async def retrieve(http: HTTPRequest) -> Response:
         wanted = dialect.parse_retrieval(http.query_params)
-        kept = desk.kept.find(http.path_params["response_id"], desk.owner(http))
-        return followed(kept, wanted.starting_after) if wanted.stream else shown(kept)
+        answer = await found(http)
+        return followed(answer, wanted.starting_after) if wanted.stream else await shown(answer)
 
     async def cancel(http: HTTPRequest) -> Response:
-        kept = desk.kept.find(http.path_params["response_id"], desk.owner(http))
-        await kept.cancel()
-        return shown(kept)
+        answer = await found(http)
+        await answer.cancel()
+        return await shown(answer)
 
     kind = dialect.media_type
     add_endpoint(router, route, dialect.path, answer, stream_type=kind)
@@ -182,23 +193,21 @@ def _add_ai_sdk(router: APIRouter, route: type[APIRoute], desk: Desk, dialect: A
         chat = asking.request.body.get("id")
         if not (resumable and asking.request.stream and isinstance(chat, str) and chat):
             return desk.answer(asking)
-        return DialectResponse(asking, desk.keep(f"chat_{chat}", asking, http).follow(), desk.options)
+        return desk.follow(await desk.begin(asking, http, f"chat {chat}"))
 
-    def under_way(http: HTTPRequest) -> Kept | None:
-        try:
-            kept = desk.kept.find(f"chat_{http.path_params['chat_id']}", desk.owner(http))
-        except AnswerNotFound:
+    async def under_way(http: HTTPRequest) -> BackgroundAnswer | None:
+        if not resumable:
             return None
-        return kept if kept.over_at is None else None
+        return await desk.background.named(dialect, f"chat {http.path_params['chat_id']}", await desk.owner_of(http))
 
     async def resume(http: HTTPRequest) -> Response:
-        kept = under_way(http)
-        return Response(status_code=204) if kept is None else DialectResponse(kept.asking, kept.follow(), desk.options)
+        answer = await under_way(http)
+        return Response(status_code=204) if answer is None else desk.follow(answer, resumes=True)
 
     async def stop(http: HTTPRequest) -> Response:
-        kept = under_way(http)
-        if kept is not None:
-            await kept.cancel()
+        answer = await under_way(http)
+        if answer is not None:
+            await answer.cancel()
         return Response(status_code=204)
 
     kind, place = dialect.media_type, f"{dialect.path}/{{chat_id}}/stream"
@@ -248,7 +257,3 @@ def _dialects(given: Iterable[Dialect | str]) -> list[Dialect]:
     for one in given:
         served += dialects_named([one]) if isinstance(one, str) else [one]
     return served
-
-
-def _nobody(http: HTTPRequest) -> str | None:  # noqa: ARG001  what an `owner` is given
-    return None

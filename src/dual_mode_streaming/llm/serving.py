@@ -83,6 +83,7 @@ class DialectResponse(DualModeResponse):
         on_finish: Told of the end, in both modes.
         asks_model: Whether the model works for this answer alone; otherwise it follows work that is told of elsewhere.
         renderer: Writes the stream; None for the dialect's usual one.
+        most: The largest answer (see `Assembly`); None for no bound.
     """
 
     def __init__(
@@ -94,16 +95,18 @@ class DialectResponse(DualModeResponse):
         on_finish: OnAnswer | None = None,
         asks_model: bool = False,
         renderer: Renderer | None = None,
+        most: int | None = None,
     ) -> None:
         dialect, request = asking.dialect, asking.request
         options = copy.copy(options)
         headers = asking.headers
         if request.stream:
             renderer = renderer or dialect.renderer(request, asking.stamp)
+            renderer.assembly.bound(most)
             options.fold = _WhatWasRendered(renderer)
             headers.update(dialect.headers)
         else:
-            options.fold = _Batch(asking)
+            options.fold = _Batch(asking, most)
         if on_finish is not None:
             hook = on_finish
             options.on_finish = lambda outcome, said: hook(outcome, said, asking.meter.timings(said))
@@ -265,9 +268,13 @@ class _DialectFormat(Format):
 class _Batch(CompletionFold):
     """Folds what a model says to the batch answer of a dialect."""
 
-    def __init__(self, asking: Asking) -> None:
+    def __init__(self, asking: Asking, most: int | None) -> None:
         self._asking = asking
         self._note = asking.meter.note
+        self._most = most
+
+    def start(self) -> Assembly:
+        return Assembly(self._most)
 
     def step(self, state: Assembly, item: Any) -> Assembly:
         self._note(item)

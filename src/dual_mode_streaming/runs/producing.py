@@ -28,11 +28,11 @@ from dual_mode_streaming.answers import check_size
 from dual_mode_streaming.errors import (
     DualModeError,
     InvalidEvent,
+    RunCancelled,
     RunEnded,
     RunNotFound,
     ServerShutdown,
     StoreError,
-    problem_from,
 )
 from dual_mode_streaming.events import Missed, Outcome, ServerSentEvent
 from dual_mode_streaming.folds import Fold
@@ -118,6 +118,7 @@ class Producer:
         self._room = asyncio.Event()
         self._told = asyncio.Event()
         self._why: DualModeError | None = None
+        self._refusal: DualModeError | None = None
         self._ending = False
         most = [bound for bound in (terms.max_item_bytes, store.max_record_bytes) if bound is not None]
         self._most_bytes = min(most, default=None)
@@ -148,9 +149,10 @@ class Producer:
                 self._ending = True
                 self._put(final)
                 await asyncio.wait({writer})
-            if isinstance(self._why, (RunEnded, RunNotFound)):
+            why = self._refusal or self._why
+            if isinstance(why, (RunEnded, RunNotFound)):
                 outcome = await self._ended_by()
-            elif isinstance(self._why, StoreError):
+            elif isinstance(why, StoreError):
                 outcome = Outcome.ERROR
         finally:
             driver.cancel()
@@ -218,9 +220,11 @@ class Producer:
         """Say how the work ended, and give the final record if it is for us to write."""
         why, seq = self._why, self._seq + 1
         complete = driver.done() and not driver.cancelled() and driver.exception() is None
-        if why is not None and not (isinstance(why, ServerShutdown) and complete):
-            final = error_record(seq, why.problem) if isinstance(why, ServerShutdown) else None
-            return (Outcome.ERROR if final is None else Outcome.DRAINED), final
+        if isinstance(why, (RunCancelled, ServerShutdown)) and not complete:
+            outcome = Outcome.CANCELLED if isinstance(why, RunCancelled) else Outcome.DRAINED
+            return outcome, error_record(seq, why)
+        if why is not None and not isinstance(why, (RunCancelled, ServerShutdown)):
+            return Outcome.ERROR, None
         error: BaseException | None = None
         if complete:
             try:
@@ -234,7 +238,7 @@ class Producer:
         assert error is not None  # noqa: S101
         if not isinstance(error, DualModeError) and getattr(error, "status_code", None) is None:
             logger.error("the work of a run failed", exc_info=error)
-        return Outcome.ERROR, error_record(seq, problem_from(error, debug=self._terms.debug))
+        return Outcome.ERROR, error_record(seq, error, debug=self._terms.debug)
 
     def _done(self, seq: int) -> Record:
         terms = self._terms
@@ -299,10 +303,14 @@ class Producer:
         except DualModeError as error:
             if isinstance(error, StoreError):
                 logger.error("the records of a run could not be written: %s", error)
-            self.stop(error)
+            self._refused(error)
         except Exception:
             logger.exception("the store broke")
-            self.stop(StoreError("The store broke."))
+            self._refused(StoreError("The store broke."))
+
+    def _refused(self, why: DualModeError) -> None:
+        self._refusal = why
+        self.stop(why)
 
     def _batch(self) -> list[Record]:
         """Give what is ready, as much as goes into one append."""

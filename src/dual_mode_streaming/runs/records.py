@@ -13,7 +13,16 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dual_mode_streaming.errors import BatchTooLarge, DualModeError, InvalidRequest, Problem, RunCancelled, RunFailed
+from dual_mode_streaming.errors import (
+    BatchTooLarge,
+    DualModeError,
+    InvalidRequest,
+    Problem,
+    RemoteError,
+    RunCancelled,
+    RunFailed,
+    problem_from,
+)
 from dual_mode_streaming.jsonbytes import decode_json, encode_json
 from dual_mode_streaming.stores.base import Record
 
@@ -33,6 +42,8 @@ __all__ = [
 
 DONE, ERROR, CANCELLED = "done", "error", "cancelled"
 
+_HEADERS = "response_headers"
+"""The member with the headers of an error, such as `retry-after`. It is for the answer, and never part of a body."""
 _EVENT_ID = re.compile(r"([0-9A-Za-z]{1,64})-(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
@@ -70,9 +81,13 @@ def done_record(seq: int, items: int, result: bytes | None, bound: tuple[str, in
     return Record(seq, data, DONE, final=True)
 
 
-def error_record(seq: int, problem: Problem) -> Record:
-    """Give the final record of a run that failed."""
-    return Record(seq, encode_json(problem.as_dict()), ERROR, final=True)
+def error_record(seq: int, error: BaseException, *, debug: bool = False) -> Record:
+    """Give the final record of a run that failed, or that its own process has cancelled."""
+    document = problem_from(error, debug=debug).as_dict()
+    headers = None if isinstance(error, RemoteError) else getattr(error, "headers", None)
+    if headers:
+        document[_HEADERS] = dict(headers)
+    return Record(seq, encode_json(document), CANCELLED if isinstance(error, RunCancelled) else ERROR, final=True)
 
 
 def problem_json(error: DualModeError) -> bytes:
@@ -86,7 +101,9 @@ def failure_of(final: Record) -> DualModeError | None:
         return None
     if final.event == CANCELLED:
         return RunCancelled()
-    return RunFailed(Problem.from_dict(decode_json(final.data)))
+    document = decode_json(final.data)
+    headers = document.pop(_HEADERS, None)
+    return RunFailed(Problem.from_dict(document), headers)
 
 
 def items_of(final: Record) -> int:

@@ -23,59 +23,31 @@ from typing import Any
 from starlette.routing import Mount
 
 from dual_mode_streaming.entries import retry_after
-from dual_mode_streaming.errors import Draining, ProducerLost, RunCancelled, RunNotFound, ServerShutdown, StoreError
+from dual_mode_streaming.errors import Draining, ProducerLost, RunCancelled, RunNotFound, ServerShutdown
 from dual_mode_streaming.events import ServerSentEvent
 from dual_mode_streaming.folds import Fold, as_fold, collect
 from dual_mode_streaming.jsonbytes import decode_json
 from dual_mode_streaming.lifecycle import OnFinish, logger
 from dual_mode_streaming.observers import Observer
 from dual_mode_streaming.sources import close_source, open_source
-from dual_mode_streaming.stores.base import Limits, NewRun, RunState, Store
+from dual_mode_streaming.stores.base import Head, Limits, NewRun, RunState, Store
 from dual_mode_streaming.stores.memory import MemoryStore
 from dual_mode_streaming.stores.observed import ObservedStore
 from dual_mode_streaming.streaming import DualModeResponse
-from dual_mode_streaming.tasks import cancelled
-from dual_mode_streaming.workers import several_workers
 
 from .answers import RunResponse
 from .feeds import Feed
 from .followers import Follower
+from .housekeeping import kept_tidy
 from .producing import NEWEST, Producer, Terms
 from .records import CANCELLED, ERROR, problem_json, read_event_id
 from .routes import Owner, run_routes
+from .run import Run
 
-__all__ = ["Run", "Runs"]
+__all__ = ["Runs"]
 
-
-class Run:
-    """One run, for whoever has begun it or found it by its key.
-
-    Attributes:
-        id: Its id.
-        owner: Whose it is.
-        is_new: Whether this call has begun it; otherwise it was found by its key.
-    """
-
-    def __init__(self, runs: Runs, run_id: str, owner: str | None, fold: Fold[Any, Any], *, is_new: bool) -> None:
-        self.id = run_id
-        self.owner = owner
-        self.is_new = is_new
-        self._runs = runs
-        self._fold = fold
-
-    def response(self, **options: Any) -> DualModeResponse:
-        """Answer a request with it; see `Runs.response`."""
-        return self._runs.response(self.id, owner=self.owner, **options)
-
-    async def partial(self) -> Any:
-        """Give the fold of the items so far, whichever process does the work.
-
-        Raises:
-            RunNotFound: The run is not there any more.
-            HistoryTrimmed: Its first items are not kept any more.
-            StoreError: The store does not answer.
-        """
-        return await self._runs.partial(self.id, self._fold)
+CANCEL_WAIT = 1.0
+"""Seconds for which `cancel` waits that the work of this process ends by itself, with all of its items written down."""
 
 
 class Runs:
@@ -136,6 +108,7 @@ class Runs:
         self._producers: dict[str, tuple[Producer, asyncio.Task[None]]] = {}
         self._feeds: dict[str, Feed] = {}
         self._closing = False
+        self._entered = 0
 
     # --- beginning -------------------------------------------------------------------------------
 
@@ -291,6 +264,24 @@ class Runs:
         if self._feeds.get(feed.run_id) is feed:
             del self._feeds[feed.run_id]
 
+    async def head(self, run_id: str, *, owner: str | None = None) -> Head:
+        """Say what has become of a run, without reading it. If its producer is lost, this ends it.
+
+        Args:
+            run_id: The run.
+            owner: Who asks.
+
+        Raises:
+            RunNotFound: There is no such run, or it has another owner.
+            StoreError: The store does not answer.
+        """
+        head, _ = await self._store.read(run_id, NEWEST, 0)
+        if head.owner != owner:
+            raise RunNotFound
+        if head.state is RunState.LOST:
+            return await self._store.close(run_id, ERROR, problem_json(ProducerLost()), if_lost=True)
+        return head
+
     async def partial(self, run_id: str, fold: Fold[Any, Any]) -> Any:
         """Give the fold of the items of a run so far; see `Run.partial`."""
         producing = self._producers.get(run_id)
@@ -311,6 +302,9 @@ class Runs:
     async def cancel(self, run_id: str, *, owner: str | None = None) -> None:
         """End a run early, whichever process does its work. One that has ended is left as it is.
 
+        If this process does the work, the source has been closed when this returns, and what it has given is written
+        down, unless either takes long. Another process hears of it; what it has not yet written is lost.
+
         Args:
             run_id: The run.
             owner: Who asks.
@@ -319,11 +313,11 @@ class Runs:
             RunNotFound: There is no such run, or it has another owner.
             StoreError: The store does not answer.
         """
-        head, _ = await self._store.read(run_id, NEWEST, 0)
-        if head.owner != owner:
-            raise RunNotFound
-        if head.state is RunState.LOST:
-            await self._store.close(run_id, ERROR, problem_json(ProducerLost()), if_lost=True)
+        await self.head(run_id, owner=owner)
+        if run_id in self._producers:
+            producer, task = self._producers[run_id]
+            producer.stop(RunCancelled())
+            await asyncio.wait([task], timeout=CANCEL_WAIT)
         await self._store.close(run_id, CANCELLED, problem_json(RunCancelled()))
 
     # --- in an application -----------------------------------------------------------------------
@@ -350,7 +344,8 @@ class Runs:
         """Be the lifespan of an application, or a part of it.
 
         At the start the store is opened, so that a wrong address is known at once. While the application runs, old runs
-        are deleted. At the end the runs of this process have `grace` seconds, and the store is closed.
+        are deleted. At the end the runs of this process have `grace` seconds, and the store is closed. Parts of the
+        application may enter it as well: it lasts until all of them have left.
 
         Args:
             app: The application.
@@ -358,29 +353,19 @@ class Runs:
         Raises:
             StoreError: The store does not answer.
         """
-        if isinstance(self.store, MemoryStore) and (sign := several_workers()):
-            logger.warning(
-                "runs are kept in the memory of one process, but %s: a client that comes back may reach a process that "
-                "does not know its run. Use SQLiteStore on one machine, or RedisStore on several.",
-                sign,
-            )
-        await self._store.open()
-        self._closing = False
-        janitor = asyncio.get_running_loop().create_task(self._clean_up())
+        self._entered += 1
         try:
-            yield
+            if self._entered > 1:
+                yield
+                return
+            async with kept_tidy(self._store, self.limits, in_memory=isinstance(self.store, MemoryStore)):
+                self._closing = False
+                try:
+                    yield
+                finally:
+                    await self._shut_down()
         finally:
-            await cancelled(janitor)
-            await self._shut_down()
-
-    async def _clean_up(self) -> None:
-        """Delete old runs, now and then."""
-        while True:
-            try:
-                await self._store.expire()
-            except StoreError as error:
-                logger.warning("old runs could not be deleted: %s", error)
-            await asyncio.sleep(min(60.0, max(1.0, self.limits.ttl_after / 4)))
+            self._entered -= 1
 
     async def _shut_down(self) -> None:
         self._closing = True
@@ -393,4 +378,3 @@ class Runs:
             await asyncio.wait([task for _, task in self._producers.values()])
         for feed in list(self._feeds.values()):
             await feed.aclose(Draining(retry_after(), closes=False))
-        await self._store.aclose()

@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error
 
-from ._nats_link import NATSLink
+from ._nats_link import NATSLink, Unreachable
 from ._nats_messages import records_of
 from .bells import Bell, Bells
 
@@ -97,7 +97,7 @@ class NATSBell:
         client = await self._link.client()
         subscription = await client.subscribe(self._subject(run_id), cb=partial(self._heard, run_id))
         try:
-            await self._link.now(exactly=True)  # a server that answers this has heard what was asked before
+            await self._link.flush()
         except BaseException:
             with suppress(Error):
                 await subscription.unsubscribe()
@@ -114,5 +114,5 @@ class NATSBell:
 
 async def _leave(hearing: asyncio.Task[Subscription]) -> None:
     hearing.cancel()
-    with suppress(Error, OSError, TimeoutError, asyncio.CancelledError):
+    with suppress(Error, OSError, TimeoutError, Unreachable, asyncio.CancelledError):
         await (await hearing).unsubscribe()

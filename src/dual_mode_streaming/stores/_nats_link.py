@@ -4,6 +4,8 @@ Rules:
 
 - No call takes longer than `timeout`. Within it whatever was lost with a connection is asked again: all that is asked
   may be asked twice, because a message is only taken behind the one it names.
+- As long as the connection lasts nothing is asked again. A process that is too busy to read its answers would make
+  itself, and the server, busier with each question.
 - The newest message of a subject is asked of the leader of the stream, never of a replica that may be behind.
 - Time is the server's. It is asked for every few seconds; in between the clock of this process goes on from there.
 - The stream is made when it is not there, with what the store needs of it.
@@ -14,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -90,6 +92,7 @@ class NATSLink:
         self._on_return = on_return
         self._options = options
         self._client: Client | None = None
+        self._lost: asyncio.Future[None]
         self._connecting = asyncio.Lock()
         self._inbox = ""
         self._replies: dict[str, asyncio.Queue[Msg]] = {}
@@ -129,6 +132,13 @@ class NATSLink:
                 if self._client is None:
                     self._client = await self._connect()
         return self._client
+
+    async def flush(self) -> None:
+        """Wait until the server has heard everything that was said on this connection."""
+        client = await self.client()
+        if not client.is_connected:
+            raise Unreachable  # a flush would return as if all were well
+        await self._unless_lost(client.flush(max(1, round(self._timeout))))
 
     async def last(self, subject: str) -> Message | None:
         """Give the newest message of a subject."""
@@ -170,11 +180,7 @@ class NATSLink:
             )
             messages: list[Message] = []
             while True:
-                try:
-                    async with asyncio.timeout(self._patience):
-                        reply = await replies.get()
-                except TimeoutError:
-                    raise Unreachable from None
+                reply = await self._unless_lost(replies.get()) if replies.empty() else replies.get_nowait()
                 headers = reply.headers or {}
                 status = headers.get("Status")
                 if status in (EOB, NOT_FOUND):
@@ -226,18 +232,32 @@ class NATSLink:
 
     @property
     def _patience(self) -> float:
-        """Seconds to wait for one answer. An answer that is lost with a connection is not told of by anything."""
+        """Seconds to wait for the answer to a question about the stream, while the connection is made."""
         return min(1.0, self._timeout / 3)
+
+    async def _unless_lost(self, answer: Coroutine[Any, Any, T]) -> T:
+        """Wait for an answer; if the connection is lost meanwhile, nothing tells whether it will come."""
+        waiting = asyncio.ensure_future(answer)
+        try:
+            await asyncio.wait((waiting, self._lost), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                raise Unreachable
+            return waiting.result()
+        finally:
+            waiting.cancel()
+
+    def _lose(self) -> None:
+        """Have everything asked again that has no answer yet."""
+        self._lost.set_result(None)
+        self._lost = asyncio.get_running_loop().create_future()
 
     async def _ask(self, subject: str, data: Any, headers: dict[str, str] | None = None) -> dict[str, Any]:
         client = await self.client()
         body = data if isinstance(data, bytes) else json.dumps(data).encode()
         try:
-            reply = await client.request(subject, body, timeout=self._patience, headers=headers)
+            reply = await self._unless_lost(client.request(subject, body, timeout=self._timeout, headers=headers))
         except NoRespondersError:
             await self._make_stream(client)
-            raise Unreachable from None
-        except TimeoutError:
             raise Unreachable from None
         answer: dict[str, Any] = json.loads(reply.data)
         if answer.get("error", {}).get("err_code") == NO_STREAM:
@@ -248,10 +268,14 @@ class NATSLink:
     async def _connect(self) -> Client:
         client = Client()
 
+        self._lost = asyncio.get_running_loop().create_future()
+
         async def lost() -> None:
+            self._lose()
             self._on_loss()
 
         async def back() -> None:
+            self._lose()
             self._measured_at = None
             self._on_return()
 

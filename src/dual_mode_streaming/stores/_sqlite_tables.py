@@ -114,15 +114,14 @@ def prepare(db: sqlite3.Connection) -> None:
 
 def claim(db: sqlite3.Connection, run: NewRun) -> Head:
     """Begin a run, or find the one that was begun with the same owner and key."""
-    claimed = None if run.key is None else json.dumps([run.owner, run.key])
+    claimed = None if run.key is None else _claim(run.owner, run.key)
     now, limits = monotonic(), run.limits
     if claimed is not None:
-        found = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE claim = ?", (claimed,)).fetchone()  # noqa: S608
+        found = _claimed(db, claimed)
         if found is not None:
-            row = Row(*found)
-            if not _is_over(row, now):
-                return row.head()
-            _delete(db, row.run_id)
+            if not _is_over(found, now):
+                return found.head()
+            _delete(db, found.run_id)
     row = Row(
         None,
         run.run_id,
@@ -144,6 +143,14 @@ def claim(db: sqlite3.Connection, run: NewRun) -> Head:
     marks = ", ".join("?" * (len(row) + 1))
     db.execute(f"INSERT INTO runs ({_COLUMNS}, claim) VALUES ({marks})", (*row, claimed))  # noqa: S608
     return row.head()
+
+
+def find(db: sqlite3.Connection, owner: str | None, key: str) -> Head:
+    """Find the run that was begun with an owner and a key."""
+    found = _claimed(db, _claim(owner, key))
+    if found is None or _is_over(found, monotonic()):
+        raise RunNotFound
+    return found.head()
 
 
 def append(db: sqlite3.Connection, run_id: str, epoch: str, records: Sequence[Record]) -> tuple[Head, Sequence[Record]]:
@@ -252,6 +259,16 @@ def _row(db: sqlite3.Connection, run_id: str) -> Row:
     if found is None or _is_over(row := Row._make(found), monotonic()):
         raise RunNotFound
     return row
+
+
+def _claim(owner: str | None, key: str) -> str:
+    """Give what tells the keys of all owners apart."""
+    return json.dumps([owner, key])
+
+
+def _claimed(db: sqlite3.Connection, claim: str) -> Row | None:
+    found = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE claim = ?", (claim,)).fetchone()  # noqa: S608
+    return None if found is None else Row(*found)
 
 
 def _is_over(row: Row, now: float) -> bool:

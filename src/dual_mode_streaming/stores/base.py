@@ -199,6 +199,14 @@ class Store(ABC):
         """
 
     @abstractmethod
+    async def find(self, owner: str | None, key: str) -> Head:
+        """Give the head of the run that was begun with an owner and a key. Nothing is begun.
+
+        Raises:
+            RunNotFound: There is no such run, or not any more.
+        """
+
+    @abstractmethod
     async def append(self, run_id: str, epoch: str, records: Sequence[Record]) -> Head:
         """Append records, and renew the lease. A final record ends the run.
 

@@ -86,10 +86,8 @@ class MemoryStore(Store):
 
     async def claim(self, run: NewRun) -> Head:
         """Begin a run, or find the one that was begun with the same owner and key."""
-        if run.key is not None:
-            known = self._by_key.get((run.owner, run.key))
-            if known is not None and (kept := self._found(known)) is not None:
-                return kept.head()
+        if run.key is not None and (found := self._keyed(run.owner, run.key)) is not None:
+            return found.head()
         if len(self._runs) >= self._max_runs or monotonic() - self._swept > SWEEP_EVERY:
             self._sweep()
             if len(self._runs) >= self._max_runs:
@@ -98,6 +96,13 @@ class MemoryStore(Store):
         kept = self._runs[run.run_id] = _Kept(run, now, now + run.limits.lease)
         if run.key is not None:
             self._by_key[run.owner, run.key] = run.run_id
+        return kept.head()
+
+    async def find(self, owner: str | None, key: str) -> Head:
+        """Find the run that was begun with an owner and a key."""
+        kept = self._keyed(owner, key)
+        if kept is None:
+            raise RunNotFound
         return kept.head()
 
     async def append(self, run_id: str, epoch: str, records: Sequence[Record]) -> Head:
@@ -184,6 +189,10 @@ class MemoryStore(Store):
         for run_id in over:
             self._delete(run_id)
         return len(over)
+
+    def _keyed(self, owner: str | None, key: str) -> _Kept | None:
+        known = self._by_key.get((owner, key))
+        return None if known is None else self._found(known)
 
     def _found(self, run_id: str) -> _Kept | None:
         kept = self._runs.get(run_id)

@@ -114,6 +114,17 @@ class NATSStore(Store):
         """Begin a run, or find the one that was begun with the same owner and key."""
         return await self._link.bounded(lambda: self._claim(run))
 
+    async def find(self, owner: str | None, key: str) -> Head:
+        """Find the run that was begun with an owner and a key."""
+
+        async def find() -> Head:
+            pointer = await self._link.last(self._pointer(owner, key))
+            if pointer is None:
+                raise RunNotFound
+            return (await self._fetch(text(pointer.data))).head(await self._link.now())
+
+        return await self._link.bounded(find)
+
     async def append(self, run_id: str, epoch: str, records: Sequence[Record]) -> Head:
         """Append records, and renew the lease: one message, or several that count together."""
         check_numbers(records)

@@ -44,6 +44,10 @@ class ObservedStore(Store):
         """Begin a run, or find it."""
         return await self._timed("claim", self._store.claim(run))
 
+    async def find(self, owner: str | None, key: str) -> Head:
+        """Find the run of a key."""
+        return await self._timed("find", self._store.find(owner, key))
+
     async def append(self, run_id: str, epoch: str, records: Sequence[Record]) -> Head:
         """Append records."""
         return await self._timed("append", self._store.append(run_id, epoch, records))

@@ -121,6 +121,13 @@ class RedisStore(Store):
                 return winner
         raise StoreError("The runs of this idempotency key expire faster than they can be found.")
 
+    async def find(self, owner: str | None, key: str) -> Head:
+        """Find the run that was begun with an owner and a key."""
+        run_id = await self._do(self._redis.get, self._pointer(owner, key))
+        if run_id is None:
+            raise RunNotFound
+        return (await self.read(text(run_id), limit=0))[0]
+
     async def append(self, run_id: str, epoch: str, records: Sequence[Record]) -> Head:
         """Append records, and renew the lease: one step."""
         check_numbers(records)

@@ -93,6 +93,11 @@ class SQLiteStore(Store):
         """Begin a run, or find the one that was begun with the same owner and key."""
         return await self._write(lambda db: tables.claim(db, run))
 
+    async def find(self, owner: str | None, key: str) -> Head:
+        """Find the run that was begun with an owner and a key."""
+        await self.open()
+        return await self._reader.run(lambda db: tables.find(db, owner, key))
+
     async def append(self, run_id: str, epoch: str, records: Sequence[Record]) -> Head:
         """Append records, and renew the lease."""
         head, new = await self._write(lambda db: tables.append(db, run_id, epoch, records))

@@ -38,6 +38,9 @@ class PartyChecks(Bench):
         await self.one.append(winner, epoch, [Record(1, b"{}", "done", final=True)])
         head = await self.other.claim(NewRun(secrets.token_urlsafe(16), secrets.token_hex(8), "ann", key))
         expect("a claim after the end of the run", (head.run_id, head.state), (winner, RunState.ENDED))
+        expect("the run that is found by its key", (await self.other.find("ann", key)).run_id, winner)
+        await refused("finding a run by a key that nobody has used", RunNotFound, self.other.find("ann", f"{key}?"))
+        await refused("finding the run of another owner", RunNotFound, self.other.find("bob", key))
 
     async def isolation(self) -> None:
         """Keys are an owner's own: the same key of another owner, or of nobody, is another run."""

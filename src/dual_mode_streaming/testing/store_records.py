@@ -132,6 +132,7 @@ class RecordChecks(Bench):
                 ("read", self.other.read(run.run_id)),
             ):
                 await refused(f"{name} of a run that is over its time", RunNotFound, verb)
+        await refused("finding a run that is over its time", RunNotFound, self.other.find(None, key))
         again = await self.begun(key=key)
         expect("a run that begins anew under the key", await self.all(again.run_id), [])
         expect("another run, which is still kept", await self.all(kept.run_id), records_of(1, 1))

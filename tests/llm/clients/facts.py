@@ -1,7 +1,8 @@
 """What the scripts of this folder share. Each runs one client against the server at the address it is given.
 
-A script asks each thing in both modes, and prints what its client reported as one JSON document. It judges nothing:
-that is for the test. The prompts are what the server knows: see `test_python_clients.py`.
+A script asks each thing in both modes, and prints what its client reported as one JSON document, after a line that
+says that its client is loaded. It judges nothing: that is for the test. The prompts are what the server knows: see
+`test_python_clients.py`.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ def report(package, rows, more=None):
             reason to `finish`, the `usage` in and out, and the `calls`. None: the client has no such thing.
         more: What else is to be called, without arguments.
     """
+    print("loaded", flush=True)  # the client, whose module was imported before: from here on it is to be quick
     facts = {}
     # One loop for all calls: clients keep their connections, and those belong to a loop.
     with asyncio.Runner() as runner:

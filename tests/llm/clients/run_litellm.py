@@ -7,6 +7,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would ask a server for
 import litellm
 from facts import DESCRIPTION, KEY, MODEL, SCHEMA, TOOL, URL, called, report
 
+os.environ["OLLAMA_API_BASE"] = URL  # it would ask a server at the usual port of Ollama what the model can do
 litellm.suppress_debug_info = True
 litellm.telemetry = False
 FUNCTION = {"type": "function", "function": {"name": TOOL, "description": DESCRIPTION, "parameters": SCHEMA}}

@@ -46,6 +46,12 @@ class AISDK(Dialect):
         """Read the body of a request."""
         return request_of(body)
 
+    def outline(self, request: Request) -> dict[str, Any]:
+        """Give the body of a request without the conversation; what tells which message goes on is left."""
+        last = (dicts_in(request.body, "messages") or [{}])[-1]
+        message = {"id": text_in(last, "id"), "role": last.get("role"), "parts": [{"type": "text", "text": "-"}]}
+        return {**request.body, "messages": [message]}
+
     def batch(self, completion: Completion, request: Request, stamp: Stamp) -> dict[str, Any]:
         """Give the batch answer: a `UIMessage`."""
         choice = completion.first

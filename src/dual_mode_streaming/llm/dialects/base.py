@@ -206,6 +206,10 @@ class Dialect(ABC):
         """Give the answer to a request that needs no model; None if it needs one."""
         return None
 
+    def outline(self, request: Request) -> Mapping[str, Any]:
+        """Give the body of a request without what only the model needs: enough to write the answer once more."""
+        return request.body
+
     @abstractmethod
     def batch(self, completion: Completion, request: Request, stamp: Stamp) -> dict[str, Any]:
         """Give the batch answer, ready to be encoded as JSON."""

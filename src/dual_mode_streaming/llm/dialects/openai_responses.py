@@ -51,6 +51,10 @@ class OpenAIResponses(Dialect):
         """
         return retrieval_of(query)
 
+    def outline(self, request: Request) -> dict[str, Any]:
+        """Give the body of a request without the conversation."""
+        return {**request.body, "input": "-"}
+
     def batch(self, completion: Completion, request: Request, stamp: Stamp) -> dict[str, Any]:
         """Give the batch answer."""
         reason = completion.first.finish
