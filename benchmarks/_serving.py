@@ -38,7 +38,7 @@ class Server:
             env={**os.environ, "SEND_BUFFER": str(send_buffer)},
             stderr=subprocess.DEVNULL if quiet else None,
         )
-        for _ in range(200):
+        for _ in range(1200):
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
@@ -49,6 +49,17 @@ class Server:
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(10)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def ended_within(self, seconds: float) -> bool:
+        """Wait for the end of the process, for so long at the most."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def kill(self) -> None:
         """End a server that does not listen any more."""

@@ -33,6 +33,15 @@ CASES = [
         "The request accepts none of the media types on offer: a/b.",
     ),
     (
+        errors.HeaderTooLarge("accept", 16_384),
+        431,
+        "header_too_large",
+        DualModeError,
+        {"header": "accept", "limit": 16_384},
+        {"name": "accept", "limit": 16_384},
+        "The header accept is longer than 16384 bytes.",
+    ),
+    (
         errors.InvalidStreamFlag("stream", "maybe"),
         422,
         "invalid_stream_flag",

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import HTTPConnection, Request
 
-from dual_mode_streaming import modes
-from dual_mode_streaming.errors import InvalidStreamFlag, NotAcceptable
+from dual_mode_streaming import headers, modes
+from dual_mode_streaming.errors import HeaderTooLarge, InvalidStreamFlag, NotAcceptable
 from dual_mode_streaming.modes import (
     OFFERS,
     STREAM_TYPES,
@@ -341,6 +341,30 @@ def test_long_headers_are_read_but_not_remembered():
     assert info.currsize == info.maxsize == 256
 
 
+@pytest.mark.parametrize("mode", [None, STREAM])
+def test_an_accept_of_a_strangers_length_is_not_read(mode):
+    longest = "a/b,".rjust(headers.LONGEST - len(SSE), ",") + SSE
+    assert choose_mode(scope_of(longest), mode=mode) == Choice(STREAM, SSE)
+    with pytest.raises(HeaderTooLarge, match="accept is longer than 16384 bytes") as caught:
+        choose_mode(scope_of("," + longest), mode=mode)
+    assert caught.value.problem.as_dict() | {"detail": ""} == {
+        "type": "about:blank",
+        "title": "Request Header Fields Too Large",
+        "status": 431,
+        "code": "header_too_large",
+        "detail": "",
+        "header": "accept",
+        "limit": 16384,
+    }
+    lines = [(b"accept", b"a/b;q=0.1") for _ in range(2000)]
+    with pytest.raises(HeaderTooLarge):
+        choose_mode(scope_of(headers=lines), mode=mode)
+
+
+def test_a_long_accept_that_has_no_say_is_no_mistake():
+    assert choose_mode(scope_of("a/b," * 100_000), mode="batch") == Choice(BATCH, JSON)
+
+
 def test_what_is_remembered_depends_on_the_batch_type_and_on_the_mode():
     scope = scope_of("text/csv, application/json;q=0.5, text/event-stream;q=0.1")
     for _ in range(2):
@@ -416,6 +440,13 @@ def test_no_framework_is_loaded():
 def test_last_event_id(lines, expected):
     headers = [(b"last-event-id", line) for line in lines]
     assert last_event_id(scope_of(SSE, headers=[*headers, (b"x-last-event-id", b"no")])) == expected
+
+
+@pytest.mark.parametrize("lines", [[b"x" * 16_385], [b"1"] * 16_385, [b"x" * 9000, b"y" * 9000]])
+def test_a_last_event_id_of_a_strangers_length_is_not_read(lines):
+    assert last_event_id(scope_of(headers=[(b"last-event-id", b"x" * 16_384)])) == "x" * 16_384
+    with pytest.raises(HeaderTooLarge, match="last-event-id"):
+        last_event_id(scope_of(headers=[(b"last-event-id", line) for line in lines]))
 
 
 @settings(deadline=None, max_examples=200)

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import threading
+import time
 
 import anyio
 import anyio.to_thread
@@ -20,6 +21,7 @@ from starlette.routing import Route
 
 from asgi import Call, Clock
 from dual_mode_streaming import DualModeResponse, Outcome, ServerSentEvent, concat, errors, last, stream, to_list
+from dual_mode_streaming.lifecycle import STALL
 from dual_mode_streaming.pace import TURN_SECONDS
 from dual_mode_streaming.sse import SSEDecoder
 
@@ -322,6 +324,30 @@ def test_a_header_that_follows_from_the_request_cannot_be_set(name):
         DualModeResponse(items(), headers={name: "1"})
 
 
+@pytest.mark.parametrize("forged", ["a\r\nset-cookie: b=1", "a\nb", "a\rb", "a\0b"])
+def test_a_header_that_would_forge_a_line_is_refused(forged):
+    """Not every server looks for them."""
+    for given in ({"x-own": forged}, {forged: "1"}):
+        with pytest.raises(ValueError, match="line break or another control character"):
+            DualModeResponse(items(), headers=given)
+    with pytest.raises(ValueError, match="'content-type' holds a line break"):
+        DualModeResponse(items(), media_type=f"application/json;{forged}")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", ["accept", "last-event-id"])
+async def test_a_header_of_a_strangers_length_is_answered_with_431_and_the_source_is_closed(name):
+    source = items(1)
+    headers = [(name, "text/event-stream," * 1000)]
+    if name != "accept":
+        headers.append(("accept", "text/event-stream"))
+    call = await Call(respond(source), headers=headers).run()
+    assert (call.status, call.headers["content-type"]) == (431, "application/problem+json")
+    assert json.loads(call.body)["code"] == "header_too_large"
+    with pytest.raises(StopAsyncIteration):
+        await anext(source)
+
+
 def test_a_media_type_that_is_neither_json_nor_a_stream_is_refused():
     with pytest.raises(ValueError, match="text/html"):
         DualModeResponse(items(), media_type="text/html")
@@ -569,6 +595,29 @@ async def test_a_websocket_is_refused_clearly():
         await Call(respond(items(1)), server_type="lifespan").run()
 
 
+@pytest.mark.asyncio
+async def test_a_source_is_not_left_behind_because_the_event_loop_stood_still(caplog):
+    closed = asyncio.Event()
+
+    async def source():
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        finally:
+            # Somebody blocks the loop. The clock of the clean-up runs on, the clean-up cannot.
+            asyncio.get_running_loop().call_soon(time.sleep, STALL + 0.1)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            closed.set()
+
+    call = Call(respond(source(), close_timeout=0.01), headers=SSE).begin()
+    await call.until(lambda: b"data: 1" in call.body)
+    call.leave()
+    await call.end()
+    assert closed.is_set()
+    assert caplog.messages == []
+
+
 # --- the status window and the heartbeat ---------------------------------------------------------------
 
 
@@ -583,6 +632,18 @@ async def test_the_status_is_committed_when_the_window_closes_and_the_heart_beat
     assert call.body.replace(b": \n\n", b"") == (
         b'retry: 5\ndata: 1\n\nevent: done\nid: dms-done\ndata: {"items":1}\n\n'
     )
+
+
+@pytest.mark.asyncio
+async def test_silence_after_the_first_item_is_not_longer_for_a_window_that_is_still_open():
+    """Many proxies cut what is silent for longer than the heartbeat, whatever the status could have waited for."""
+    source = Gated([1])
+    call = Call(respond(source, commit_after=3600, heartbeat=0.01), headers=SSE).begin()
+    source.open(1)
+    await call.until(lambda: call.body.count(b": \n\n") >= 2)
+    source.open(1)
+    await call.end()
+    assert events_of(call.body)[-1].event == "done"
 
 
 @pytest.mark.asyncio

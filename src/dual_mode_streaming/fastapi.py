@@ -40,6 +40,14 @@ _PROBLEM_SCHEMA = {
         "detail": {"type": "string"},
     },
 }
+_COUNT_SCHEMA = {"type": "object", "required": ["items"], "properties": {"items": {"type": "integer", "minimum": 0}}}
+_DETAIL_SCHEMA = {
+    "title": "Detail",
+    "description": "What FastAPI answers an HTTPException with.",
+    "type": "object",
+    "required": ["detail"],
+    "properties": {"detail": {}},
+}
 
 
 class DualModeRoute(APIRoute):
@@ -117,7 +125,9 @@ def _documented(route: Any, says: Declared) -> dict[str, Any]:
         item = {"$ref": f"#/components/schemas/{route.stream_item_type.__name__}"}
     success = str(route.status_code or 200)
     problem = {Problem.media_type: {"schema": _PROBLEM_SCHEMA}}
-    responses: dict[str, Any] = {"default": {"description": "Error", "content": problem}}
+    # An `HTTPException` of the endpoint is answered by FastAPI, in its own form.
+    others = {"application/json": {"schema": _DETAIL_SCHEMA}}
+    responses: dict[str, Any] = {"default": {"description": "Error", "content": {**problem, **others}}}
     parameters: list[dict[str, Any]] = []
     if says.options.mode is not ResponseMode.BATCH:
         responses[success] = {"content": {kind: _stream(kind, item, keyword) for kind in STREAM_TYPES}}
@@ -163,16 +173,42 @@ def _merged(ours: dict[str, Any], authors: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stream(media_type: str, item: dict[str, Any], keyword: str) -> dict[str, Any]:
-    if media_type == SSE:
-        data = {"type": "string", "contentMediaType": "application/json", "contentSchema": item}
-        item = {
+    frames = _events(item) if media_type == SSE else _lines(item)
+    documented: dict[str, Any] = {keyword: {"anyOf": frames}}
+    if keyword != "itemSchema":  # beside that, a schema would be one of the array of all items (OpenAPI 3.2)
+        documented["schema"] = {"type": "string"}
+    return documented
+
+
+def _events(item: dict[str, Any]) -> list[dict[str, Any]]:
+    """Describe the events of an SSE stream: items, and those of the library."""
+
+    def event(says: str, name: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        return {
             "type": "object",
-            "required": ["data"],
+            "description": says,
+            "required": ["data", *(["event"] if "const" in name else [])],
             "properties": {
-                "data": data,
-                "event": {"type": "string", "description": "`done` ends the stream, `error` ends it with a problem."},
+                "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+                "event": name,
                 "id": {"type": "string"},
                 "retry": {"type": "integer", "minimum": 0, "description": "Milliseconds."},
             },
         }
-    return {"schema": {"type": "string"}, keyword: item}
+
+    return [
+        event("An item.", {"type": "string"}, item),
+        event("The end. The data say how many items there were.", {"const": "done"}, _COUNT_SCHEMA),
+        event("The end by an error.", {"const": "error"}, _PROBLEM_SCHEMA),
+        event("Items were left out.", {"const": "gap"}, {"type": "object"}),
+    ]
+
+
+def _lines(item: dict[str, Any]) -> list[dict[str, Any]]:
+    """Describe the values of the other streams: items, alone or with a name or an id, and the end by an error."""
+    text = {"type": "string"}
+    return [
+        item,
+        {"type": "object", "required": ["data"], "properties": {"data": item, "event": text, "id": text}},
+        {"type": "object", "required": ["error"], "properties": {"error": _PROBLEM_SCHEMA}},
+    ]

@@ -1,14 +1,15 @@
-"""The grammar that request headers share (RFC 9110, section 5.6), and the header `Prefer` (RFC 7240).
+"""The grammar that headers share (RFC 9110, section 5), and the header `Prefer` (RFC 7240).
 
 Rules of this file:
 
-- Pure text in, values out. A header is a stranger's text: nothing here raises, whatever it holds.
+- Pure text in, values out. A request's header is a stranger's text: nothing here raises, whatever it holds.
 - Several lines of one header are one list, joined by commas (RFC 9110, section 5.3), as a proxy may have done already.
 - A comma or semicolon inside a quoted string separates nothing. A quoted string that is never closed goes on to
   the end of the header, so it spoils its own list member and all that follow.
 - White space is space and tab, nothing else: `str.strip()` would take away more.
 - Every step takes time linear in the length of the header: the patterns never give back what they have matched
-  (`++` and `*+`), so a hostile header cannot make them try again.
+  (`++` and `*+`), so a hostile header cannot make them try again. Some servers take headers of any length, so
+  responses read none that is longer than `LONGEST`.
 
 Choices that RFC 7240 leaves open:
 
@@ -22,15 +23,17 @@ Choices that RFC 7240 leaves open:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = [
+    "LONGEST",
     "OWS",
     "TCHARS",
     "Parameters",
     "Preference",
     "Preferences",
+    "check_forged",
     "combine_lines",
     "parse_prefer",
     "read_parameters",
@@ -39,8 +42,12 @@ __all__ = [
 ]
 
 OWS = " \t"
+LONGEST = 16_384
+"""The most bytes of one header that a response reads, all its lines together. It is what proxies let through at most,
+and a few milliseconds of work at the worst."""
 # One or more `tchar`: what RFC 9110 (section 5.6.2) calls a token.
 TCHARS = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_FORGES = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CONTROLS = r"\x00-\x08\x0a-\x1f\x7f"
 _QUOTED = rf'"(?:[^"\\{_CONTROLS}]++|\\[^{_CONTROLS}])*+"'
 _WORD = rf"(?:{TCHARS}|{_QUOTED})"
@@ -108,6 +115,19 @@ def read_parameters(text: str, start: int = 0, *, spaced: bool = False) -> Param
 def shortened(text: str) -> str:
     """Cut a client's text to a length that may be sent back in an error."""
     return text if len(text) <= 200 else text[:200] + "..."
+
+
+def check_forged(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse headers of an answer that would forge another line of it (RFC 9110, section 5.5).
+
+    Not every server looks for them, and some that do find out when the first line is on its way.
+
+    Raises:
+        ValueError: A name or a value holds a control character other than a tab.
+    """
+    for name, value in headers:
+        if _FORGES.search(name) or _FORGES.search(value):
+            raise ValueError(f"the header {name.decode('latin-1')!r} holds a line break or another control character")
 
 
 def _unquote(word: str | None) -> str | None:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from .formats import format_for
+from .headers import check_forged
 from .modes import JSON, STREAM, STREAM_TYPES, Choice
 
 __all__ = ["DECIDED_HEADERS", "Headers", "SetByAuthor", "head_of"]
@@ -50,6 +51,7 @@ def head_of(author: SetByAuthor, scope: Scope, choice: Choice, length: int | Non
         # FastAPI has the status of the route on the route, and what the endpoint set on the stand-in.
         status = stand_in.status_code or getattr(scope.get("route"), "status_code", None) or status
         if stand_in.raw_headers:
+            check_forged(stand_in.raw_headers)
             headers = headers + [pair for pair in stand_in.raw_headers if pair[0] not in DECIDED_HEADERS]
     mode, media_type = choice
     ours = [_CONTENT_TYPES.get(media_type) or (b"content-type", media_type.encode("latin-1"))]

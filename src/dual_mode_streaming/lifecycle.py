@@ -27,6 +27,9 @@ __all__ = ["Life", "OnFinish", "logger", "run_on_finish"]
 
 logger = logging.getLogger("dual_mode_streaming")
 
+STALL = 0.5
+"""A timer that is later than this, in seconds, says that the event loop stood still, and nothing of anybody else."""
+
 OnFinish = Callable[[Outcome, Any], Awaitable[None] | None]
 
 
@@ -201,7 +204,7 @@ class Life:
 
     def closing(self) -> None:
         """Start the clock for the source's clean-up."""
-        self._set_timer("close", self._close_timeout, self._abandon)
+        self._patience("close", self._close_timeout, self._abandon)
 
     def source_ended(self) -> None:
         """Take away the bounds that are the source's: it has come to its end in time."""
@@ -250,7 +253,7 @@ class Life:
             return
         self._blocked = True
         if self._send_timeout is not None:
-            self._set_timer("send", self._send_timeout, lambda: self.stop(Outcome.SLOW_CLIENT))
+            self._patience("send", self._send_timeout, lambda: self.stop(Outcome.SLOW_CLIENT))
 
     def arm(self) -> None:
         """Set the watch and the timers."""
@@ -336,6 +339,18 @@ class Life:
             watch, self._watch = self._watch, None
             watch.cancel()
             await asyncio.wait([watch])
+
+    def _patience(self, name: str, seconds: float, act: Callable[[], None]) -> None:
+        """Set a timer for what others have to do in time. While the event loop stood still, they could not."""
+        due = self._loop.time() + seconds
+
+        def check() -> None:
+            if self._loop.time() - due > max(STALL, seconds / 2):
+                self._patience(name, seconds, act)
+            else:
+                act()
+
+        self._set_timer(name, seconds, check)
 
     def _set_timer(self, name: str, seconds: float, act: Callable[[], None]) -> None:
         self._clear_timer(name)

@@ -13,6 +13,7 @@ Rules of this file:
 - 1 and 2 choose the mode, so they cannot fail with 406; `Accept` then only picks the type of the stream.
 - A tie goes to the earlier offer, and the batch is offered first. So `*/*` means batch.
 - Every request comes through here, so the common ones take a short way: nothing is decoded that has no say.
+- A header that is longer than `LONGEST` is refused. Its length is a stranger's choice, and the work is ours.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
-from .errors import InvalidStreamFlag, NotAcceptable
-from .headers import OWS, Preference, Preferences, parse_prefer, shortened
+from .errors import HeaderTooLarge, InvalidStreamFlag, NotAcceptable
+from .headers import LONGEST, OWS, Preference, Preferences, parse_prefer, shortened
 from .negotiation import Offer, best_offer, negotiate, read_accept, read_offer
 
 __all__ = [
@@ -127,6 +128,7 @@ def choose_mode(
     Raises:
         NotAcceptable: `Accept` decides (RFC 9110, section 12.5.1), and allows none of our media types.
         InvalidStreamFlag: The query parameter is neither true nor false, or both.
+        HeaderTooLarge: `Accept` has a say, and is longer than it is read (RFC 6585, section 5).
     """
     if mode is not None:
         wanted: ResponseMode | None = ResponseMode(mode)
@@ -142,6 +144,8 @@ def choose_mode(
         if wanted is STREAM:
             return _DEFAULT_STREAM
         return _DEFAULT if batch_type == JSON else Choice(BATCH, batch_type)
+    if len(accept) > LONGEST:
+        raise HeaderTooLarge("accept", LONGEST)
     choose = _by_short_accept if len(accept) <= 256 else _by_accept
     if wanted is STREAM:
         return choose(accept, None) or _DEFAULT_STREAM
@@ -201,6 +205,7 @@ def detect_mode(request: HasScope, *, stream_param: str | None = "stream") -> Re
     Raises:
         NotAcceptable: `Accept` allows none of `OFFERS`.
         InvalidStreamFlag: The query parameter is neither true nor false, or both.
+        HeaderTooLarge: `Accept` has a say, and is longer than it is read.
     """
     return choose_mode(request.scope, stream_param=stream_param).mode
 
@@ -216,9 +221,14 @@ def last_event_id(scope: Mapping[str, Any]) -> str | None:
 
     Returns:
         The id; None if there is none or it is empty.
+
+    Raises:
+        HeaderTooLarge: It is longer than it is read. No such id was ever given out.
     """
     lines = [value for name, value in scope.get("headers", ()) if name == b"last-event-id"]
     if not lines:
         return None
+    if sum(map(len, lines)) > LONGEST:
+        raise HeaderTooLarge("last-event-id", LONGEST)
     ids = dict.fromkeys(line.decode("utf-8", "replace").strip(OWS) for line in lines)
     return ", ".join(filter(None, ids)) or None

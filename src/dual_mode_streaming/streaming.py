@@ -34,6 +34,7 @@ from .errors import DualModeError, Problem, StreamAborted
 from .events import Outcome
 from .exchange import ENDED, Exchange, at_first_step
 from .formats import TERMINAL_ID
+from .headers import check_forged
 from .heads import DECIDED_HEADERS
 from .jsonbytes import encode_at_once, encode_json
 from .lifecycle import logger
@@ -98,7 +99,7 @@ class DualModeResponse(Response):
         debug: Tell clients the texts of unexpected errors.
 
     Raises:
-        ValueError: An option is out of its range, or a header is one that the response decides.
+        ValueError: An option is out of its range, or a header is one that the response decides, or would forge a line.
         TypeError: The fold is none, or what is given as `streams` is no registry.
     """
 
@@ -311,6 +312,7 @@ async def _refuse_websocket(scope: Scope, send: Send) -> None:
 
 
 def _check_batch_type(media_type: str) -> None:
+    check_forged([(b"content-type", media_type.encode("latin-1"))])
     essence = media_type.partition(";")[0].strip().lower()
     if essence != JSON and not essence.endswith("+json"):
         raise ValueError(f"media_type={media_type!r} is neither JSON nor one of {', '.join(STREAM_TYPES)}")
@@ -321,4 +323,5 @@ def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     for name, _ in raw:
         if name in DECIDED_HEADERS:
             raise ValueError(f"the header {name.decode()} follows from the request; set media_type= to fix it")
+    check_forged(raw)
     return raw

@@ -253,6 +253,7 @@ def test_a_chat_is_not_complete_while_a_choice_is_open():
         ({"message": "No.", "type": "rate_limit_error", "code": "slow_down"}, 429, "slow_down", "No."),
         ({"message": "No.", "code": 503}, 503, "remote_error", "No."),
         ({"message": "No.", "code": "404", "type": "x"}, 404, "x", "No."),
+        ({"message": "No.", "code": "9" * 5000, "type": "x"}, 500, "9" * 5000, "No."),
         ({"message": 5, "code": 200}, 500, "remote_error", "no reason"),
         ("No.", 500, "remote_error", "No."),
         ([1], 500, "remote_error", "no reason"),

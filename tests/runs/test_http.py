@@ -66,7 +66,9 @@ async def test_a_batch_that_is_not_ready_becomes_202(prefer, applied):
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("prefer", ["wait=-1", "wait=x", "respond-async=1", "handling=strict"])
+@pytest.mark.parametrize(
+    "prefer", ["wait=-1", "wait=x", "respond-async=1", "handling=strict", "respond-async" + "," * 17_000]
+)
 async def test_a_preference_that_is_none_is_not_followed(prefer):
     runs = Runs()
     steps = Steps()

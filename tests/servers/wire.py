@@ -66,15 +66,20 @@ class Exchange:
     async def send(self, method: str, path: str, headers: Headers = (), body: bytes | None = None) -> None:
         """Send a request. With a body of None and a `Transfer-Encoding` header the parts follow by `send_part`."""
         lines = list(headers.items() if isinstance(headers, Mapping) else headers)
-        lines.insert(0, ("Host", "127.0.0.1"))
         if body is not None:
             lines.append(("Content-Length", str(len(body))))
-        raw = [(name, value.encode("latin-1")) for name, value in lines]
-        self._write(h11.Request(method=method, target=path, headers=raw))
+        await self.begin(method, path, lines)
         if body:
             self._write(h11.Data(data=body))
         if body is not None or "transfer-encoding" not in {name.lower() for name, _ in lines}:
             self._write(h11.EndOfMessage())
+        await self._writer.drain()
+
+    async def begin(self, method: str, path: str, headers: Headers) -> None:
+        """Send the head of a request, and nothing of what it announces."""
+        lines = list(headers.items() if isinstance(headers, Mapping) else headers)
+        raw = [(name, value.encode("latin-1")) for name, value in [("Host", "127.0.0.1"), *lines]]
+        self._write(h11.Request(method=method, target=path, headers=raw))
         await self._writer.drain()
 
     async def send_part(self, data: bytes | None) -> None:

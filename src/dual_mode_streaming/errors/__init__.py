@@ -3,6 +3,7 @@
 DualModeError
     NotAcceptable           406  the client accepts none of the offered media types
     InvalidStreamFlag       422  the client's `?stream=` is neither true nor false
+    HeaderTooLarge          431  a header of the client's request is longer than it is read
     InvalidRequest          400  the body of the client's request is not what the endpoint reads
     BatchTooLarge           413  the batch body would break its bound; the client can ask for a stream
     InvalidEvent            500  the author's event would forge a line on the wire (also a ValueError)
@@ -70,6 +71,7 @@ from .endpoint import (
 from .models import AnswerNotFound, AnswerTooLarge, InvalidKey, ModelError, ModelNotFound, RequestTooLarge
 from .peer import (
     EventTooLarge,
+    HeaderTooLarge,
     InvalidRequest,
     ProtocolError,
     RemoteError,
@@ -104,6 +106,7 @@ __all__ = [
     "DualModeError",
     "EpochChanged",
     "EventTooLarge",
+    "HeaderTooLarge",
     "HistoryTrimmed",
     "InvalidEvent",
     "InvalidKey",

@@ -10,6 +10,7 @@ from .root import DualModeError, Problem
 
 __all__ = [
     "EventTooLarge",
+    "HeaderTooLarge",
     "InvalidRequest",
     "ProtocolError",
     "RemoteError",
@@ -40,6 +41,28 @@ class InvalidRequest(DualModeError):
     def extensions(self) -> Mapping[str, Any]:
         """Which field it is, if it is one."""
         return {} if self.parameter is None else {"parameter": self.parameter}
+
+
+class HeaderTooLarge(DualModeError):
+    """A header of a request is longer than it is read (RFC 6585, section 5).
+
+    Attributes:
+        name: The header.
+        limit: The most bytes that are read of it.
+    """
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    code = "header_too_large"
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(f"The header {name} is longer than {limit} bytes.")
+        self.name = name
+        self.limit = limit
+
+    @property
+    def extensions(self) -> Mapping[str, Any]:
+        """Which header it is, and the bound."""
+        return {"header": self.name, "limit": self.limit}
 
 
 class StreamAborted(DualModeError):

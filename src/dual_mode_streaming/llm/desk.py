@@ -32,6 +32,8 @@ __all__ = ["Desk", "Endpoint", "add_endpoint", "route_class"]
 
 Endpoint: TypeAlias = Callable[[HTTPRequest], Awaitable[Response]]
 
+_OBJECT = {"type": "object"}
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -108,8 +110,27 @@ class Desk:
         return DialectResponse(asking, answer.follow(), options, renderer=renderer)
 
 
-def add_endpoint(router: APIRouter, route: type[APIRoute], path: str, endpoint: Endpoint, method: str = "POST") -> None:
-    """Add an endpoint to a router."""
+def add_endpoint(
+    router: APIRouter,
+    route: type[APIRoute],
+    path: str,
+    endpoint: Endpoint,
+    method: str = "POST",
+    *,
+    stream_type: str | None = None,
+    may_be_empty: bool = False,
+) -> None:
+    """Add an endpoint to a router.
+
+    Args:
+        router: Where to add it.
+        route: What tells errors as the vendor would.
+        path: Its path.
+        endpoint: What answers.
+        method: Its method.
+        stream_type: The media type of its streams; None if it has none.
+        may_be_empty: Whether it answers 204 where there is nothing to tell.
+    """
     # The endpoints read the request themselves, so FastAPI has nothing to describe of it. The bodies are the vendors'.
     described: dict[str, Any] = {
         "parameters": [
@@ -118,11 +139,19 @@ def add_endpoint(router: APIRouter, route: type[APIRoute], path: str, endpoint: 
         ]
     }
     if method == "POST" and not described["parameters"]:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _OBJECT}}}
+    answer: dict[str, Any] = {"content": {stream_type: {}}} if stream_type else {}
+    responses: dict[int | str, dict[str, Any]] = {
+        200: answer,
+        "default": {"description": "An error, as the vendor writes it", "content": {JSON: {"schema": _OBJECT}}},
+    }
+    if may_be_empty:
+        responses[204] = {"description": "There is nothing to tell"}
     router.add_api_route(
         path,
         endpoint,
         methods=[method],
+        responses=responses,
         name=f"{method.lower()} {path}",
         response_model=None,
         route_class_override=route,

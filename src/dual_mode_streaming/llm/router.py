@@ -129,7 +129,7 @@ def llm_router(
         elif isinstance(dialect, AISDK):
             _add_ai_sdk(router, route, desk, dialect, resumable=resumable_chats)
         else:
-            add_endpoint(router, route, dialect.path, _answering(desk, dialect))
+            add_endpoint(router, route, dialect.path, _answering(desk, dialect), stream_type=dialect.media_type)
     _add_models(router, model, served, debug)
     return router
 
@@ -179,8 +179,9 @@ def _add_responses(router: APIRouter, route: type[APIRoute], desk: Desk, dialect
         await answer.cancel()
         return await shown(answer)
 
-    add_endpoint(router, route, dialect.path, answer)
-    add_endpoint(router, route, f"{dialect.path}/{{response_id}}", retrieve, "GET")
+    kind = dialect.media_type
+    add_endpoint(router, route, dialect.path, answer, stream_type=kind)
+    add_endpoint(router, route, f"{dialect.path}/{{response_id}}", retrieve, "GET", stream_type=kind)
     add_endpoint(router, route, f"{dialect.path}/{{response_id}}/cancel", cancel)
 
 
@@ -209,9 +210,10 @@ def _add_ai_sdk(router: APIRouter, route: type[APIRoute], desk: Desk, dialect: A
             await answer.cancel()
         return Response(status_code=204)
 
-    add_endpoint(router, route, dialect.path, answer)
-    add_endpoint(router, route, f"{dialect.path}/{{chat_id}}/stream", resume, "GET")
-    add_endpoint(router, route, f"{dialect.path}/{{chat_id}}/stream", stop, "DELETE")
+    kind, place = dialect.media_type, f"{dialect.path}/{{chat_id}}/stream"
+    add_endpoint(router, route, dialect.path, answer, stream_type=kind)
+    add_endpoint(router, route, place, resume, "GET", stream_type=kind, may_be_empty=True)
+    add_endpoint(router, route, place, stop, "DELETE", may_be_empty=True)
 
 
 def _add_models(router: APIRouter, model: Model, dialects: Sequence[Dialect], debug: bool) -> None:

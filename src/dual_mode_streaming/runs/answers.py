@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from dual_mode_streaming.entries import retry_after
 from dual_mode_streaming.errors import DualModeError
 from dual_mode_streaming.folds import last
-from dual_mode_streaming.headers import Preferences, parse_prefer
+from dual_mode_streaming.headers import LONGEST, Preferences, parse_prefer
 from dual_mode_streaming.jsonbytes import encode_json
 from dual_mode_streaming.modes import Choice, ResponseMode, last_event_id
 from dual_mode_streaming.refusals import answer_error
@@ -123,7 +123,9 @@ class RunResponse(DualModeResponse):
         prefix = self._runs.prefix
         if prefix is None:
             return None, "", ""
-        asked: Preferences = parse_prefer([v.decode("latin-1") for name, v in scope["headers"] if name == b"prefer"])
+        lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"prefer"]
+        # A hint of a stranger's length is no hint.
+        asked = parse_prefer(lines) if sum(map(len, lines)) <= LONGEST else Preferences()
         applied = ["respond-async"] if asked.respond_async else []
         wait: float | None = 0.0 if asked.respond_async else None
         if asked.wait is not None:

@@ -38,14 +38,16 @@ def error_of(error: object) -> RemoteError:
     if not isinstance(error, Mapping):
         return remote_error(500, error)
     code, kind = error.get("code"), error.get("type")
-    # llama.cpp has the status as the code; others have it as text.
-    status = code if isinstance(code, int) else int(code) if isinstance(code, str) and code.isdecimal() else None
+    # llama.cpp has the status as the code; others have it as text, which may be any text.
+    if isinstance(code, str) and len(code) == 3 and code.isdecimal():
+        code = int(code)
+    status = code if isinstance(code, int) else None
     if status is None:
         by_type = {name: number for number, name in _TYPES.items()}
         status = by_type.get(str(kind), 400 if kind == "invalid_request_error" else 500)
     if not 400 <= status <= 599:
         status = 500
-    said = code if isinstance(code, str) and not code.isdecimal() else kind
+    said = code if isinstance(code, str) else kind
     return remote_error(status, error.get("message"), said)
 
 
