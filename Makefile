@@ -16,7 +16,7 @@ export UV_NO_PROGRESS = 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup copies diagrams local-model llm-clients node-clients client-table run examples check watch course \
-  test lint format types docs bench pins clean
+  test lint format types docs fuzz bench pins clean
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9%-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,7 @@ examples: .venv/.run ## run all examples, one after the other, and say how they 
 	@$(PY) -m dual_mode_streaming.examples
 
 example-%: .venv/.run ## example-1 to example-5: run one of them
+	@test -f $(EXAMPLES)/example_$*_*.py || { echo "There is no example $*; they are numbered 1 to 5."; exit 2; }
 	@$(PY) $(EXAMPLES)/example_$*_*.py
 
 check: .venv/.course ## the course: check all exercises, up to the first that is not solved
@@ -91,10 +92,13 @@ diagrams: .venv/.dev ## draw the diagrams of the documentation anew
 docs: .venv/.dev ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+fuzz: .clients/fuzz/.done ## fuzz decoders and parsers, guided by coverage, for MINUTES=10 of CPU time
+	.clients/fuzz/bin/python tests/fuzz/hunt.py --minutes $(or $(MINUTES),10)
+
 bench: .venv/.dev ## run all benchmarks, with the newest peers
 	@for file in benchmarks/[a-z]*.py; do $(PY) $$file || exit 1; done
 
-# What runs has openai as well: example 3 shows its client.
+# What runs has openai as well: example 3 shows its client. atheris 3.1 has no wheel for Python 3.11.
 pins: $(UV) ## resolve the pinned versions anew
 	$(UV) pip compile $(PIN) pyproject.toml --extra cli --extra redis --extra nats --extra llm --group dev -o requirements/dev.txt
 	echo openai | $(UV) pip compile $(PIN) pyproject.toml - --extra cli -c requirements/dev.txt -o requirements/run.txt
@@ -103,6 +107,7 @@ pins: $(UV) ## resolve the pinned versions anew
 	printf '%s\n' langchain-anthropic langchain-openai llm ollama openai-agents 'pydantic-ai-slim[anthropic,openai]' \
 	  | $(UV) pip compile $(PIN) - -o requirements/llm-clients.txt
 	printf '%s\n' instructor litellm | $(UV) pip compile $(PIN) - -o requirements/llm-clients-older.txt
+	printf '%s\n' 'atheris<3.1' orjson starlette | $(UV) pip compile $(PIN) - -c requirements/dev.txt -o requirements/fuzz.txt
 
 clean: ## remove what was built, installed or cached
 	rm -rf .venv .tools .clients tests/llm/node/node_modules build dist site .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

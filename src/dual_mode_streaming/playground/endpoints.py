@@ -36,6 +36,14 @@ _CSV_BODY: dict[str, Any] = {
     }
 }
 
+# What the parameters' types cannot say is told as text.
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    422: {
+        "description": "Something is wrong with the request",
+        "content": {"application/json": {"schema": {"type": "object", "required": ["detail"]}}},
+    }
+}
+
 router = APIRouter(route_class=DualModeRoute)
 
 
@@ -71,7 +79,7 @@ async def metrics(
             yield Sample.model_validate(event.data)
 
 
-@router.get("/search", summary="Search the Python language reference")
+@router.get("/search", summary="Search the Python language reference", responses=_REFUSED)
 @dual_mode(fold=ranked)
 async def search(
     q: Annotated[str, Query(min_length=1, max_length=200, description='Words and "phrases"; all must occur.')],
@@ -92,7 +100,9 @@ async def uploaded(request: Request) -> AsyncIterator[Upload]:
         yield upload
 
 
-@router.post("/import", summary="Import a CSV file", response_model=Summary, openapi_extra=_CSV_BODY)
+@router.post(
+    "/import", summary="Import a CSV file", response_model=Summary, openapi_extra=_CSV_BODY, responses=_REFUSED
+)
 @dual_mode(fold=last)
 def import_file(upload: Annotated[Upload, Depends(uploaded)]) -> AsyncIterator[Progress | Summary]:
     """Read a CSV file of any size into SQLite.

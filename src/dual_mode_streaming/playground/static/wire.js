@@ -8,7 +8,6 @@ import { createParser } from "./vendor/eventsource-parser/index.js";
 
 export const SSE = "text/event-stream";
 export const NDJSON = "application/x-ndjson";
-export const JSON_SEQ = "application/json-seq";
 export const JSON_TYPE = "application/json";
 
 export class Refused extends Error {
