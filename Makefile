@@ -40,7 +40,7 @@ run: .venv/.run ## start the demo and its playground
 examples: .venv/.run ## run all examples, one after the other, and say how they went
 	@$(PY) -m dual_mode_streaming.examples
 
-example-%: .venv/.run
+example-%: .venv/.run ## example-1 to example-5: run one of them
 	@$(PY) $(EXAMPLES)/example_$*_*.py
 
 check: .venv/.course ## the course: check all exercises, up to the first that is not solved
@@ -107,8 +107,6 @@ pins: $(UV) ## resolve the pinned versions anew
 	  | $(UV) pip compile $(PIN) - -o requirements/llm-clients.txt
 	printf '%s\n' instructor litellm | $(UV) pip compile $(PIN) - -o requirements/llm-clients-older.txt
 	printf '%s\n' 'atheris<3.1' orjson starlette | $(UV) pip compile $(PIN) - -c requirements/dev.txt -o requirements/fuzz.txt
-
-
 
 clean: ## remove what was built, installed or cached
 	rm -rf .venv .tools .clients tests/llm/node/node_modules build dist site .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -12,6 +12,20 @@ GIVE_UP = 10.0
 """Seconds after which a test that hangs is ended. No test needs a noticeable part of them."""
 
 
+class Clock:
+    """The clock of the running event loop, which a test puts forward instead of waiting. Make it first of all."""
+
+    def __init__(self):
+        self._ahead = 0.0
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        loop.time = lambda: real() + self._ahead
+
+    def forward(self, seconds: float) -> None:
+        """What is due until then comes in the next turns of the loop. So do timeouts that are under way."""
+        self._ahead += seconds
+
+
 class Call:
     """One request to an application, as the server sees it."""
 

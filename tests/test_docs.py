@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import types
+from fnmatch import filter as matching
 from fnmatch import fnmatch
 from html.parser import HTMLParser
 from pathlib import Path
@@ -238,6 +239,14 @@ def test_the_make_targets_of_a_page_exist(page):
     assert unknown == set()
     for number in (name.removeprefix("example-") for name in named if name.startswith("example-")):
         assert list((ROOT / "src/dual_mode_streaming/examples").glob(f"example_{number}_*.py"))
+
+
+def test_the_readme_has_every_make_target_of_the_help():
+    cells = " ".join(cell for row in rows("README.md", "Development") for cell in row)
+    named = " ".join(re.findall(r"`make ([^`]+)`", cells)).split()
+    targets = re.findall(r"^([a-z0-9%-]+):.* ## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    missing = [target for target in targets if not matching(named, target.replace("%", "*"))]
+    assert missing == ["help"]  # which the sentence above the table names
 
 
 def rows(page, heading):

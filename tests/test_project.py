@@ -141,6 +141,19 @@ def test_every_place_in_the_layers_has_its_module():
     assert not stale, f"the table LINES names modules that do not exist: {sorted(stale)}"
 
 
+def test_the_architecture_shows_the_same_layers():
+    """All of them but what is private, and what only its package imports."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    block = re.search(r"## Layers\n.*?```text\n(.*?)```", page, re.DOTALL)[1]
+    shown, line = {}, None
+    for row in block.splitlines():
+        line = int(row[0]) if row[0].isdigit() else line
+        shown |= dict.fromkeys(row[1:].split(), line)
+    assert shown == {name: LINE_OF.get(name) for name in shown}
+    modules = {name for name in LINE_OF if "." not in name and not name.startswith("_")}
+    assert modules - set(shown) == {"stores", "llm"}  # their modules have lines of their own
+
+
 @each_module
 def test_a_module_imports_only_from_lower_lines(module):
     line = line_of(module)
@@ -263,6 +276,28 @@ def test_the_names_for_checkers_and_those_at_run_time_have_the_same_homes():
 def test_a_name_that_does_not_exist():
     with pytest.raises(AttributeError, match="module 'dual_mode_streaming' has no attribute 'nothing'"):
         _ = dual_mode_streaming.nothing
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra", "name"),
+    [
+        ("fastapi", "fastapi", "llm.llm_router"),
+        ("httpx2", "client", "testing.check_dual_mode"),
+        ("nats", "nats", "stores.NATSStore"),
+        ("opentelemetry", "otel", "telemetry.OpenTelemetryMetrics"),
+        ("prometheus_client", "prometheus", "telemetry.PrometheusMetrics"),
+        ("redis", "redis", "stores.RedisStore"),
+    ],
+)
+def test_a_library_that_is_missing_is_told_with_its_extra(missing, extra, name):
+    package, _, public = name.partition(".")
+    code = f"import sys; sys.modules[{missing!r}] = None\n"
+    code += f"from {PACKAGE}.{package} import {public}\n{public}('redis://localhost')"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    told = done.stderr.splitlines()[-1].partition(": ")[2]
+    assert told.startswith(missing)
+    assert told.endswith(f" is missing; it comes with an extra: pip install 'dual-mode-streaming[{extra}]'")
+    assert extra in tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
 
 
 def test_the_names_of_the_front_can_be_imported_with_a_star():

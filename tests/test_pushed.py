@@ -13,7 +13,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-from asgi import Call
+from asgi import Call, Clock
 from dual_mode_streaming import (
     Channel,
     DualModeResponse,
@@ -352,13 +352,16 @@ async def test_a_deadline():
 
 @pytest.mark.asyncio
 async def test_a_channel_that_is_silent_for_too_long():
-    channel, ends = Channel(), Ends()
-    call = await begun(channel, on_finish=ends, idle_timeout=0.1)
-    await asyncio.sleep(0.06)
+    clock, channel, ends = Clock(), Channel(), Ends()
+    call = await begun(channel, on_finish=ends, idle_timeout=1000)
+    clock.forward(600)
     await channel.publish(1)  # a push is a sign of life
-    pushed = asyncio.get_running_loop().time()
+    await call.until_body_has(b"data: 1")
+    clock.forward(600)
+    await settle()
+    assert ends.seen == []
+    clock.forward(600)
     await call.end()
-    assert asyncio.get_running_loop().time() - pushed >= 0.09
     assert '"code":"idle_timeout"' in events_of(call.body)[-1].data
     assert ends.seen[0][0] is Outcome.IDLE
 

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from asgi import Call
+from asgi import Call, Clock
 from dual_mode_streaming import DualModeResponse, Outcome, ServerSentEvent, concat, errors, last, stream, to_list
 from dual_mode_streaming.lifecycle import STALL
 from dual_mode_streaming.pace import TURN_SECONDS
@@ -696,9 +696,12 @@ async def test_the_heart_beats_behind_an_early_item_without_waiting_for_the_wind
 
 @pytest.mark.asyncio
 async def test_no_heartbeat_before_the_status_is_known():
-    source = Gated([1])
-    call = Call(respond(source, commit_after=3600, heartbeat=0.001), headers=SSE).begin()
-    await asyncio.sleep(0.01)  # time for some, if there were any
+    clock, source = Clock(), Gated([1])
+    call = Call(respond(source, commit_after=3600, heartbeat=1), headers=SSE).begin()
+    await source.waiting.wait()
+    await settle(3)
+    clock.forward(60)
+    await settle()
     assert call.messages == []
     source.open(2)
     await call.end()
@@ -942,7 +945,7 @@ async def test_a_thread_that_the_source_waits_for_ends_before_the_source_closes(
     call.leave()
     async with asyncio.timeout(10):
         while "shielded" not in caplog.text:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
     assert order == []
     may_end.set()
     await call.end()
@@ -1447,19 +1450,46 @@ async def test_a_large_batch_to_a_client_that_takes_no_byte():
 
 @pytest.mark.asyncio
 async def test_a_blocked_client_does_not_make_the_source_idle():
-    source, ends = Gated([1, 2]), Ends()
-    call = Call(respond(source, idle_timeout=0.02, on_finish=ends), headers=NDJSON)
+    clock, source, ends = Clock(), Gated([1, 2]), Ends()
+    call = Call(respond(source, idle_timeout=1000, send_timeout=None, on_finish=ends), headers=NDJSON)
     call.stop_reading()
     call.begin()
     source.open()
     await call.until_blocked()
     for _ in range(5):
-        await asyncio.sleep(0.01)
+        clock.forward(600)
+        await settle()
+    assert ends.seen == []
+    call.read_on()
+    await call.until_body_has(b"1")
+    clock.forward(600)  # since it can give again, and not since it has given
+    await settle()
     assert ends.seen == []
     source.open(2)
-    call.read_on()
     await call.end()
     assert ends.seen == [(Outcome.DONE, {"data": [1, 2]})]
+
+
+@pytest.mark.asyncio
+async def test_a_source_that_is_silent_behind_a_blocked_client_is_idle_from_then_on():
+    clock, source, ends = Clock(), Gated([1, 2]), Ends()
+    call = Call(respond(source, idle_timeout=1000, send_timeout=None, on_finish=ends), headers=NDJSON)
+    call.stop_reading()
+    call.begin()
+    source.open()
+    await call.until_blocked()
+    clock.forward(1500)
+    await settle()
+    call.read_on()
+    await call.until_body_has(b"1")
+    await settle()
+    for _ in range(2):
+        assert ends.seen == []
+        clock.forward(600)
+        await settle()
+    with pytest.raises(errors.StreamAborted):
+        await call.end()
+    assert ends.seen[0][0] is Outcome.IDLE
 
 
 @pytest.mark.asyncio
@@ -1494,7 +1524,7 @@ async def test_a_server_that_cancels_twice_leaves_a_source_that_ignores_it_behin
     call.leave()
     async with asyncio.timeout(10):
         while not source.seen:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
     call.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call.end()

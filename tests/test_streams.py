@@ -608,7 +608,7 @@ async def test_a_stream_is_told_when_it_is_half_as_old_as_the_grace_and_a_batch_
         entry.on_drain(lambda why, name=name, entry=entry: (order.append(name), entry.leave()))
     draining = asyncio.ensure_future(registry.drain(1000))
     while len(order) < 2:
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0)
     assert (order, draining.done(), registry.open, registry.batches.open) == (["old", "middle"], False, 1, 1)
     second = asyncio.ensure_future(registry.drain(0))  # in a hurry now
     await asyncio.gather(draining, second)
@@ -666,7 +666,8 @@ async def test_a_client_that_left_while_its_source_goes_on_has_nothing_to_be_tol
     held = Held(registry, on_disconnect="finish")
     call = await opened(held)
     call.leave()
-    await asyncio.sleep(0.001)
+    for _ in range(20):
+        await asyncio.sleep(0)
     sent = len(call.messages)
     await registry.drain(0)
     await call.end()

@@ -224,6 +224,7 @@ class Life:
             if self._blocked:
                 self._blocked = False
                 self._clear_timer("send")
+                self._moved = self._loop.time()  # the source could give nothing meanwhile
 
     def after(self, name: str, seconds: float, act: Callable[[], None]) -> None:
         """Call `act` after so many seconds, unless the response ends before."""
@@ -248,8 +249,10 @@ class Life:
         return self.flush(waits_for)
 
     def _on_blocked(self) -> None:
-        if self._send_timeout is not None and not self._blocked:
-            self._blocked = True
+        if self._blocked:
+            return
+        self._blocked = True
+        if self._send_timeout is not None:
             self._patience("send", self._send_timeout, lambda: self.stop(Outcome.SLOW_CLIENT))
 
     def arm(self) -> None:
@@ -278,10 +281,10 @@ class Life:
 
     def _look_for_items(self) -> None:
         assert self._idle_timeout is not None  # noqa: S101  the timer is only set with one
-        left = self._moved + self._idle_timeout - self._loop.time()
         # While a send is blocked it is the client that is slow, not the source.
-        if left > 0 or self._blocked:
-            self._set_timer("idle", max(left, 0.01), self._look_for_items)
+        silent = 0.0 if self._blocked else self._loop.time() - self._moved
+        if silent < self._idle_timeout:
+            self._set_timer("idle", max(self._idle_timeout - silent, 0.01), self._look_for_items)
         else:
             self.stop(Outcome.IDLE, SourceIdle(self._idle_timeout))
 

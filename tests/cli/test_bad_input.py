@@ -29,7 +29,9 @@ def told(done: subprocess.CompletedProcess[str], status: int) -> str:
 
 
 @each_command
-@pytest.mark.parametrize("url", ["localhost:8000/x", "nonsense", "ftp://localhost/", "http://", "http://[::1", "/x"])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000/x", "nonsense", "ftp://localhost/", "http://", "http://[::1", "/x", "http://a:65536"]
+)
 def test_what_is_no_url(command: str, url: str) -> None:
     assert told(run(command, *FEW.get(command, []), url), 2).startswith(f"{url!r} is no URL")
 
@@ -103,6 +105,12 @@ def test_a_redirect_in_a_circle(command: str) -> None:
         assert told(run(command, *FEW.get(command, []), url), 1).endswith("it redirects in a circle, or too often\n")
 
 
+@each_command
+def test_a_redirect_to_what_is_no_url(command: str) -> None:
+    with saying_bytes(answer(status="302 Found", headers="Location: mailto:x@y\r\nContent-Length: 0\r\n")) as url:
+        assert "it redirects to something that is no URL" in told(run(command, *FEW.get(command, []), url), 1)
+
+
 HTML = b"<!doctype html>\n<html><title>500</title><h1>Internal Server Error</h1></html>\n"
 
 
@@ -115,9 +123,25 @@ def test_an_error_as_a_page_of_html() -> None:
         assert "The answer is 500 (text/html), and so no stream." in doctor.stdout
 
 
+@pytest.mark.parametrize(
+    ("document", "text"),
+    [
+        ('{"detail":[{"loc":["query","n"],"msg":"Field required"}]}', '[{"loc":["query","n"],"msg":"Field required"}]'),
+        ('{"error":{"message":"model: it is required","type":"invalid"}}', "model: it is required"),
+        ('{"error":"no such model"}', "no such model"),
+        ('{"reason":7}', '{"reason":7}'),
+    ],
+    ids=["FastAPI", "OpenAI", "Ollama", "another"],
+)
+def test_an_error_in_the_words_of_others(document: str, text: str) -> None:
+    with saying_bytes(answer("application/json", status="422 Unprocessable Entity") + document.encode()) as url:
+        assert told(run("tail", url), 1) == f"{url}: the server answered 422: {text}\n"
+
+
 def test_another_media_type() -> None:
     with saying_bytes(answer("text/html") + HTML) as url:
-        assert "answered 200 with text/html, which is neither JSON nor a stream" in told(run("tail", url), 1)
+        text = "answered 200 with text/html, which is neither JSON nor a stream."
+        assert told(run("tail", url), 1) == f"{url}: {text}\n"
         assert "no application/json: 200 text/html" in told(run("bench", url), 1)
         doctor = run("doctor", url)
         assert doctor.returncode == 1

@@ -241,6 +241,8 @@ def test_reload_takes_a_change_in_although_a_stream_is_open(project):
         ("main:nothing", "the module 'main' has no 'nothing'"),
         ("main:app.nothing", "the module 'main' has no 'app.nothing'"),
         ("main:number", "main:number is no application, but of type int"),
+        ("makes:make", "makes:make is no application: it cannot be called with scope, receive and send; if it makes"),
+        ("makes:Made", "makes:Made is no application: it cannot be called with scope, receive and send; if it makes"),
         ("broken:app", "the module 'broken' fails when it is imported: ValueError: two lines"),
         ("wrong:app", "the module 'wrong' fails when it is imported: SyntaxError: invalid syntax"),
         ("needs:app", "the module 'needs' fails when it is imported: ModuleNotFoundError: No module named 'nowhere'"),
@@ -250,6 +252,7 @@ def test_a_wrong_application_is_told_in_one_line(project, target, told):
     (project / "broken.py").write_text("raise ValueError('two\\nlines')\n")
     (project / "wrong.py").write_text("app = = 1\n")
     (project / "needs.py").write_text("import nowhere\n")
+    (project / "makes.py").write_text("def make(): ...\nclass Made: ...\n")
     done = run("serve", target, cwd=project)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"dual-mode: {told}")

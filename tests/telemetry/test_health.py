@@ -79,7 +79,7 @@ async def test_a_store_that_cannot_be_reached():
 async def test_a_store_that_does_not_answer_in_time():
     class Stuck(MemoryStore):
         async def read(self, run_id, after=0, limit=1000):
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
     _, ready = await both(Starlette(routes=health_routes(runs=Runs(Stuck()), within=0.01)))
     assert ready.status == 503
@@ -100,7 +100,7 @@ def test_on_a_real_server_while_a_stream_has_its_grace():
     async def endless(request):
         async def source():
             yield "begun"
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
         return DualModeResponse(source())
 

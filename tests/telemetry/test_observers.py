@@ -172,7 +172,7 @@ async def test_an_error_before_the_first_item_and_one_after_it(accept):
 async def test_a_client_that_leaves(accept):
     async def endless():
         yield 1
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
     told = Told()
     call = Call(answering(endless, told), headers={"accept": accept}).begin()
@@ -190,7 +190,7 @@ async def test_a_source_that_does_not_close_is_counted(caplog):
     async def stubborn():
         try:
             yield 1
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
         finally:
             await gate.wait()
 
@@ -441,7 +441,7 @@ async def test_a_run_that_fails_and_one_that_is_cancelled():
         raise errors.InvalidRequest("no")
 
     async def waiting():
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
         yield
 
     told = Told()

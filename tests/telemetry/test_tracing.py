@@ -64,7 +64,7 @@ class Traced:
 
     async def held(self):
         yield {"n": 1}
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
     async def late(self):
         yield {"n": 1}

@@ -22,6 +22,7 @@ __all__ = ["Request", "check_url", "describe"]
 
 CONNECT = 10.0
 """Seconds to wait for a connection."""
+LAST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ def check_url(url: str) -> None:
         fail(f"{url!r} is no URL: {error}")
     if parsed.scheme not in ("http", "https") or not parsed.host:
         fail(f"{url!r} is no URL; it begins with http:// or https://, and a host follows")
+    if not 0 < (parsed.port or 1) <= LAST_PORT:
+        fail(f"{url!r} is no URL; ports end at {LAST_PORT}")
 
 
 def describe(error: Exception) -> str:
@@ -110,6 +113,8 @@ def describe(error: Exception) -> str:
         case httpx2.TooManyRedirects():
             return "it redirects in a circle, or too often"
         case httpx2.UnsupportedProtocol():
+            return f"it redirects to something that is no URL ({text})"
+        case httpx2.RemoteProtocolError() if "location header" in text:
             return f"it redirects to something that is no URL ({text})"
         case httpx2.RemoteProtocolError() if "incomplete" in text or "peer closed" in text:
             return "the connection was cut in the middle of the answer"

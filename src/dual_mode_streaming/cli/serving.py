@@ -7,6 +7,7 @@ Rules of this file:
 """
 
 import errno
+import inspect
 import os
 import socket
 import sys
@@ -117,7 +118,23 @@ def _load(target: str) -> Any:
         found = getattr(found, step)
     if not callable(found):
         fail(f"{target} is no application, but of type {type(found).__name__}")
+    if not _takes_requests(found):
+        fail(
+            f"{target} is no application: it cannot be called with scope, receive and send; "
+            f"if it makes one, write `application = {attribute}()` in the module, and serve {name}:application"
+        )
     return found
+
+
+def _takes_requests(found: Any) -> bool:
+    """Whether something can be called as ASGI calls an application. What hides its parameters is believed."""
+    try:
+        inspect.signature(found).bind({}, None, None)
+    except TypeError:
+        return False
+    except ValueError:
+        pass
+    return True
 
 
 def _said(error: Exception) -> str:

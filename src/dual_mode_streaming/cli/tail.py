@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -72,7 +72,7 @@ def tail(request: Request, *, as_events: bool, resume: str | None, any_end: bool
     except NoAnswer as error:
         fail(f"{request.url}: {error}", 1)
     except DualModeError as error:
-        fail(f"{request.url}: {_said(error)}", 1)
+        fail(f"{request.url}: {_said(error).removeprefix(f'{request.url} ')}", 1)
     return 0
 
 
@@ -222,7 +222,7 @@ def _said(error: DualModeError) -> str:
     """Say in one line why the stream has ended."""
     match error:
         case RemoteError():
-            beginning = str(error.document.get("detail") or error.document.get("title") or error.document or "")
+            beginning = _told(error.document)
             said = f"{error.status} ({error.code})" if error.code != "remote_error" else f"{error.status}"
             if beginning.lstrip().startswith("<"):
                 return f"the server answered {said} with a page of HTML"
@@ -239,6 +239,14 @@ def _said(error: DualModeError) -> str:
         case _:
             text = error.detail
     return _printable(" ".join(text.split()))[:300]
+
+
+def _told(document: Mapping[str, Any]) -> str:
+    """Give what an error says for people: a problem document, or as servers of language models put it."""
+    inner = document.get("error")
+    message = inner.get("message") if isinstance(inner, dict) else inner
+    told = document.get("detail") or document.get("title") or message or document or ""
+    return told if isinstance(told, str) else encode_json(told).decode()
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  Python gives both
