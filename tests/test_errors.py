@@ -147,6 +147,15 @@ CASES = [
     (errors.DeadlineExceeded(2.5), 504, "deadline_exceeded", DualModeError, {}, {"seconds": 2.5}, "after 2.5 seconds"),
     (errors.SourceIdle(60.0), 504, "idle_timeout", DualModeError, {}, {"seconds": 60.0}, "for 60 seconds"),
     (errors.ChannelClosed(), 500, "channel_closed", DualModeError, {}, {}, "make a new one"),
+    (
+        errors.ChannelFailed(Problem(409, "taken", "No.", {"by": "Ada"})),
+        409,
+        "taken",
+        DualModeError,
+        {"by": "Ada"},
+        {"problem": Problem(409, "taken", "No.", {"by": "Ada"})},
+        "No.",
+    ),
     (errors.WrongLoop("Not here."), 500, "wrong_loop", RuntimeError, {}, {}, "Not here."),
     (
         errors.SlowClient("max_items", 256),
