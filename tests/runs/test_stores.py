@@ -160,7 +160,7 @@ class IsDown(MemoryStore):
     ],
 )
 async def test_the_suite_refuses_a_store_that_breaks_a_promise(kind, told, monkeypatch):
-    monkeypatch.setattr("dual_mode_streaming.testing.store_bench.PATIENCE", 0.7)
+    monkeypatch.setattr("dual_mode_streaming.testing.store_checks.PATIENCE", 0.7)
     store = kind()
     with pytest.raises(AssertionError, match=told):
         await check_store(lambda: store)
@@ -172,7 +172,7 @@ async def test_the_suite_sees_a_store_that_hangs(monkeypatch):
         async def renew(self, run_id, epoch):
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("dual_mode_streaming.testing.store_bench.PATIENCE", 0.05)
+    monkeypatch.setattr("dual_mode_streaming.testing.store_checks.PATIENCE", 0.05)
     store = Hangs()
     with pytest.raises(AssertionError, match="it hangs"):
         await check_store(lambda: store)

@@ -1,7 +1,7 @@
 """The protocol of a store: where the records of runs are kept, so that any process can read them.
 
 A run is work that outlives the connections of its clients. One process produces its records; any number of processes
-follow it. A store has few verbs, because all that a run means is decided above it (`runs.py`).
+follow it. A store has few verbs, because all that a run means is decided above it (the package `runs`).
 
 What every store promises (`check_store` proves it):
 

@@ -5,7 +5,7 @@ also needs uvicorn, which comes with `cli`. `docs/testing.md` shows each of them
 
 `laws` is `check_dual_mode`; `probing` sends its requests, and `choosing`, `agreement`, `failing` and `leaving` have
 the laws, of which `report` tells. `storing` is `check_store`; `store_records` and `store_parties` have the promises,
-`store_bench` what they are tried with, and `expecting` the words. `calls` drives one request as a server does, by the
+`store_checks` what they are tried with, and `expecting` the words. `calls` drives one request as a server does, by the
 `rules` of ASGI, with `uploads` and a `lifespan`; `transport` makes the transport of a client of it. `faults` has
 sources that break, `witness` sees what was left open, `proxy` and its `links` are a bad network, `server` is a real
 server, `reading` reads raw responses, and `tasks` runs things beside a test.

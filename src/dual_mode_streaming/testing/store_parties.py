@@ -9,7 +9,7 @@ from dual_mode_streaming.errors import RunEnded, RunNotFound
 from dual_mode_streaming.stores.base import Head, Limits, NewRun, Record, RunState, Store
 
 from .expecting import expect, refused
-from .store_bench import SHORT, Bench, records_of
+from .store_checks import SHORT, StoreChecks, records_of
 
 __all__ = ["PartyChecks"]
 
@@ -17,7 +17,7 @@ CALLERS = 50
 """How many callers race for one key."""
 
 
-class PartyChecks(Bench):
+class PartyChecks(StoreChecks):
     """The checks, in order."""
 
     async def claims(self) -> None:

@@ -9,12 +9,12 @@ from dual_mode_streaming.errors import RunEnded, RunNotFound
 from dual_mode_streaming.stores.base import Limits, NewRun, Record, RunState, Store
 
 from .expecting import expect, refused
-from .store_bench import SHORT, Bench, records_of
+from .store_checks import SHORT, StoreChecks, records_of
 
 __all__ = ["RecordChecks"]
 
 
-class RecordChecks(Bench):
+class RecordChecks(StoreChecks):
     """The checks, in order."""
 
     async def order(self) -> None:

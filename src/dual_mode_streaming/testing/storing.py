@@ -1,7 +1,7 @@
 """`check_store`: what every store promises (`stores/base.py`), promise by promise.
 
 Each check makes runs of its own with ids that nobody has used, so the suite can be run on an engine that is in use, and
-again and again. `store_records` and `store_parties` have the checks, `store_bench` what they share.
+again and again. `store_records` and `store_parties` have the checks, `store_checks` what they share.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from dual_mode_streaming.errors import DualModeError
 from dual_mode_streaming.stores.base import Store
 
-from . import store_bench
+from . import store_checks
 from .store_parties import PartyChecks
 from .store_records import RecordChecks
 
@@ -49,12 +49,12 @@ async def check_store(factory: StoreFactory, *, record_bytes: int = 600_000) -> 
             stores.append(store)
             await store.open()
         for checks in (RecordChecks, PartyChecks):
-            bench = checks(*stores, record_bytes=record_bytes)
+            checked_by = checks(*stores, record_bytes=record_bytes)
             for name, check in vars(checks).items():
                 if not name.startswith("_"):
                     try:
-                        async with asyncio.timeout(6 * store_bench.PATIENCE):
-                            await check(bench)
+                        async with asyncio.timeout(6 * store_checks.PATIENCE):
+                            await check(checked_by)
                     except TimeoutError:
                         raise AssertionError(f"{_said(check)}: it hangs") from None
                     except DualModeError as error:

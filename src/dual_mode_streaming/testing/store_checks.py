@@ -12,7 +12,7 @@ from dual_mode_streaming.stores.base import Head, Limits, NewRun, Record, Store
 
 from .expecting import expect
 
-__all__ = ["PATIENCE", "SHORT", "Bench", "records_of"]
+__all__ = ["PATIENCE", "SHORT", "StoreChecks", "records_of"]
 
 PATIENCE = 10.0
 """Seconds after which something that should happen counts as not happening."""
@@ -25,7 +25,7 @@ def records_of(first: int, last: int, *, size: int = 0) -> list[Record]:
     return [Record(seq, b"%d" % seq + b" " * size, "tick" if seq % 2 else "") for seq in range(first, last + 1)]
 
 
-class Bench:
+class StoreChecks:
     """Checks of a store are methods of its subclasses.
 
     Args:
