@@ -225,7 +225,8 @@ class NATSLink:
         """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
-            with suppress(Error, OSError):
+            # From Python 3.12 on a transport that was lost answers what is still to be written with a TypeError.
+            with suppress(Error, OSError, TypeError):
                 await client.close()
 
     # --- inside --------------------------------------------------------------------------------------
@@ -309,7 +310,8 @@ class NATSLink:
             await client.subscribe(f"{self._inbox}.*", cb=hear)
             await self._make_stream(client)
         except BaseException:
-            with suppress(Error, OSError):
+            # From Python 3.12 on a transport that was lost answers what is still to be written with a TypeError.
+            with suppress(Error, OSError, TypeError):
                 await client.close()
             raise
         return client
