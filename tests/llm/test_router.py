@@ -435,12 +435,14 @@ def test_a_request_that_only_loads_the_model_needs_no_model(url):
 def test_a_key_is_taken_where_each_client_sends_it():
     with serving(dependencies=[Depends(api_key({"right", "other"}))]) as url:
         good, bad = {"api_key": "right", "max_retries": 0}, {"api_key": "wrong", "max_retries": 0}
-        assert openai.OpenAI(base_url=f"{url}/v1", **good).chat.completions.create(**asked()).choices
-        assert anthropic.Anthropic(base_url=url, **good).messages.create(**asked(), max_tokens=9).content
-        with pytest.raises(openai.AuthenticationError, match="missing or wrong"):
-            openai.OpenAI(base_url=f"{url}/v1", **bad).chat.completions.create(**asked(), stream=True)
-        with pytest.raises(anthropic.AuthenticationError) as refused:
-            anthropic.Anthropic(base_url=url, **bad).messages.create(**asked(), max_tokens=9)
+        with openai.OpenAI(base_url=f"{url}/v1", **good) as one, anthropic.Anthropic(base_url=url, **good) as other:
+            assert one.chat.completions.create(**asked()).choices
+            assert other.messages.create(**asked(), max_tokens=9).content
+        with openai.OpenAI(base_url=f"{url}/v1", **bad) as one, anthropic.Anthropic(base_url=url, **bad) as other:
+            with pytest.raises(openai.AuthenticationError, match="missing or wrong"):
+                one.chat.completions.create(**asked(), stream=True)
+            with pytest.raises(anthropic.AuthenticationError) as refused:
+                other.messages.create(**asked(), max_tokens=9)
         assert refused.value.response.headers["www-authenticate"] == "Bearer"
         assert httpx2.get(f"{url}/v1/models").status_code == 401
         assert httpx2.get(f"{url}/v1/models", headers={"authorization": "Basic right"}).status_code == 401
@@ -782,12 +784,13 @@ def test_answers_that_are_not_there(url):
 def test_an_answer_is_its_owner_s():
     with serving(owner=lambda http: http.headers["authorization"]) as url:
         one, other = (openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) for key in ("one", "other"))
-        begun = one.responses.create(model="simulator", input="Hi", background=True)
-        assert one.responses.retrieve(begun.id).id == begun.id
-        with pytest.raises(openai.NotFoundError):
-            other.responses.retrieve(begun.id)
-        with pytest.raises(openai.NotFoundError):
-            other.responses.cancel(begun.id)
+        with one, other:
+            begun = one.responses.create(model="simulator", input="Hi", background=True)
+            assert one.responses.retrieve(begun.id).id == begun.id
+            with pytest.raises(openai.NotFoundError):
+                other.responses.retrieve(begun.id)
+            with pytest.raises(openai.NotFoundError):
+                other.responses.cancel(begun.id)
 
 
 def test_the_server_stops_what_goes_on_when_it_goes_down():
