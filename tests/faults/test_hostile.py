@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import pytest
 import pytest_asyncio
 
+from asking import asked
 from dual_mode_streaming.sse import SSEDecoder
 from needs import lacking
 from servers.running import serving
@@ -61,10 +62,12 @@ async def counts(port):
 
 async def until(port, holds):
     """Ask until the counts are so: nobody tells a client when the server has noticed something."""
-    async with asyncio.timeout(BOUND):
-        while not holds(seen := await counts(port)):
-            await asyncio.sleep(0.02)
-        return seen
+
+    async def seen():
+        found = await counts(port)
+        return found if holds(found) else None
+
+    return await asked(seen, BOUND)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from asking import asked
 from dual_mode_streaming import DualModeResponse, Runs, Streams
 from dual_mode_streaming.stores import RedisStore, SQLiteStore
 
@@ -29,8 +30,8 @@ runs = Runs(RedisStore(address) if address.startswith("redis:") else SQLiteStore
 
 async def work():
     for number in range(2 * half):
-        while number >= half and not gate.exists():
-            await asyncio.sleep(0.02)
+        if number >= half:
+            await asked(gate.exists, within=120)
         yield {"number": number}
         await asyncio.sleep(0.002)
 

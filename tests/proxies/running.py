@@ -8,9 +8,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from asking import asked_in_vain
 from needs import lacking
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
@@ -106,14 +107,13 @@ def _running(command, configuration, folder: Path) -> Iterator[int]:
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
     """Wait until the port is open; False if the process has ended, as it does where somebody else has the port."""
-    for _ in range(400):
-        if process.poll() is not None:
-            return False
-        try:
+
+    def is_decided() -> bool:
+        with suppress(OSError):
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except OSError:
-            time.sleep(0.025)  # there is nothing to wait on: a port tells nobody when it opens
-        else:
-            time.sleep(0.05)  # a proxy that cannot have the port is gone by now
-            return process.poll() is None
-    return False
+            return True
+        return process.poll() is not None
+
+    asked_in_vain(is_decided)
+    time.sleep(0.05)  # a proxy that cannot have the port is gone by now
+    return process.poll() is None

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from asking import asked
 from dual_mode_streaming.errors import RunNotFound, StoreError
 from dual_mode_streaming.stores import Limits, MemoryStore, NewRun, Record, RunState, SQLiteStore, Store
 from dual_mode_streaming.stores import _sqlite_tables as tables
@@ -345,10 +346,7 @@ async def test_nobody_looks_while_nobody_watches_and_no_thread_stays(tmp_path):
         assert store._tailer is not None
     looks = []
     store._tail.set_trace_callback(looks.append)
-    for _ in range(20):
-        if not store._look.is_set():
-            break
-        await asyncio.sleep(0.005)
+    await asked(lambda: not store._look.is_set())
     looks.clear()
     await asyncio.sleep(0.06)
     assert looks == []

@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from asking import asked_in_vain
 
 TESTS = Path(__file__).resolve().parents[1]
 APP = "servers.contract_app:app"
@@ -119,15 +120,15 @@ def _start(name: str, port: int, token: str, log: Path, app: str) -> subprocess.
 def _answers(process: subprocess.Popen[bytes], port: int, token: str) -> bool:
     """Wait until the server answers, with our token; False if it has ended or somebody else answers."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(600):
-        if process.poll() is not None:
-            return False
-        try:
-            with opener.open(f"http://127.0.0.1:{port}/token", timeout=10) as answer:
-                return answer.read() == f'"{token}"'.encode()
-        except OSError:
-            time.sleep(0.05)  # there is nothing to wait on: a port tells nobody when it opens
-    return False
+    said: list[bytes] = []
+
+    def is_decided() -> bool:
+        with suppress(OSError), opener.open(f"http://127.0.0.1:{port}/token", timeout=10) as answer:
+            said.append(answer.read())
+        return bool(said) or process.poll() is not None
+
+    asked_in_vain(is_decided)
+    return said == [f'"{token}"'.encode()]
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from asking import asked
 from dual_mode_streaming.sse import SSEDecoder
 from needs import unmeasured
 from servers.wire import ask, connected, opened
@@ -105,12 +106,13 @@ async def running(name: str, folder: Path, *, grace: float = 1, port: int | None
         )
     try:
         try:
-            async with asyncio.timeout(BOUND):
-                while not await answers(port, token) or (
-                    "2-workers" in name and len(STARTED.findall(log.read_bytes())) < 2
-                ):
-                    assert process.returncode is None, log.read_text()
-                    await asyncio.sleep(0.05)  # a port tells nobody when it opens
+
+            async def serves() -> bool:
+                assert process.returncode is None, log.read_text()
+                all_have_started = "2-workers" not in name or len(STARTED.findall(log.read_bytes())) >= 2
+                return all_have_started and await answers(port, token)
+
+            await asked(serves, BOUND)
         except TimeoutError:
             raise AssertionError(f"{name} did not start:\n{log.read_text()}") from None
         yield Running(process, port, folder)
@@ -259,8 +261,7 @@ async def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
         clients = Clients(server.port, 4)
         await clients.ready()
         server.signal(signal.SIGINT)
-        while b"Waiting for connections" not in (tmp_path / "log").read_bytes():
-            await asyncio.sleep(0.02)
+        await asked(lambda: b"Waiting for connections" in (tmp_path / "log").read_bytes())
         server.signal(signal.SIGINT)
         await server.ended()
         assert await clients.ends() == {"cut"}

@@ -1,11 +1,11 @@
 """The engines that tests share. Each test has a prefix of its own in them, so none sees the runs of another."""
 
 import secrets
-import time
 
 import pytest
 from redis import Redis
 
+from asking import asked_in_vain
 from stores.engines import REDIS, VALKEY, nats, redis_like
 
 
@@ -31,10 +31,8 @@ def cluster_engine(tmp_path_factory):
     )
     with Redis(port=engine.port) as client:
         client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-        for _ in range(1000):
-            if client.execute_command("CLUSTER INFO")["cluster_state"] == "ok":
-                break
-            time.sleep(0.01)  # a node takes a moment to believe that it is all there is, and tells nobody when
+        # A node takes a moment to believe that it is all there is.
+        assert not asked_in_vain(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
     yield engine
     engine.stop()
 

