@@ -578,6 +578,26 @@ async def test_what_is_no_source_is_told_to_the_author():
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_a_scope_may_leave_out_its_query_string(accept):
+    async def app(scope, receive, send):
+        del scope["query_string"]
+        await DualModeResponse([1])(scope, receive, send)
+
+    async def plain(scope, receive, send):
+        async def one():
+            yield 1
+
+        del scope["query_string"]
+        await DualModeResponse(one())(scope, receive, send)
+
+    for each in (app, plain):
+        call = await Call(each, headers={"accept": accept}).run()
+        assert call.status == 200
+        assert call.complete
+
+
+@pytest.mark.asyncio
 async def test_a_websocket_is_refused_clearly():
     log = []
     call = await Call(respond(items(1, log=log)), server_type="websocket").run()

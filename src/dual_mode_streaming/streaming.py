@@ -148,7 +148,7 @@ class DualModeResponse(Response):
             self.plain_bytes
             and scope["type"] == "http"
             and scope["method"] == "GET"
-            and not scope["query_string"]
+            and not scope.get("query_string")
             and HEAD_REQUEST not in scope
             and running_loop() is not None  # as `runs_on_asyncio`, but without a call of Python
         )
